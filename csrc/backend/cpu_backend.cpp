@@ -1,0 +1,213 @@
+#include "backend/cpu_backend.h"
+
+#include <set>
+
+#include "backend/cpu_operators.h"
+#include "backend/packed_weights.h"
+#include "base/error.h"
+#include "plan/build_plan.h"
+
+namespace tritium {
+namespace {
+
+class CpuModel final : public PreparedModel {
+ public:
+  CpuModel(std::shared_ptr<const PackedWeights> weights, ExecutionPlan plan)
+      : weights_(std::move(weights)), plan_(std::move(plan)) {
+    for (const Step& step : plan_.steps) {
+      if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->theta, rope->head_dim);
+      const auto* attention = std::get_if<AttentionStep>(&step.kind);
+      if (attention && attention->rotates) add_rope_table(attention->theta, attention->attention.head_dim);
+    }
+  }
+
+  const Model& model() const override { return *weights_->model; }
+  const ExecutionPlan& plan() const override { return plan_; }
+  const PackedWeights& weights() const { return *weights_; }
+  const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
+
+ private:
+  void add_rope_table(double theta, int64_t head_dim) {
+    for (const RopeTable& table : rope_tables_) {
+      if (table.theta() == theta && table.head_dim() == head_dim) return;
+    }
+    rope_tables_.emplace_back(theta, head_dim, plan_.options.context_size);
+  }
+
+  std::shared_ptr<const PackedWeights> weights_;
+  ExecutionPlan plan_;
+  std::vector<RopeTable> rope_tables_;
+};
+
+KVCacheShape cache_shape(const ModelConfig& config) { return {config.layers, config.kv_heads, config.head_dim}; }
+
+void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVCache& cache, const Batch& batch) {
+  std::set<SequenceId> seen;
+  int64_t tokens = 0;
+  for (const SequenceInput& input : batch.sequences) {
+    if (!seen.insert(input.sequence).second) {
+      throw BatchProcessingError(concat("[batch] sequence ", input.sequence, " appears twice"));
+    }
+    if (input.token_ids.empty()) {
+      throw BatchProcessingError(concat("[batch] sequence ", input.sequence, " has 0 tokens; it needs at least 1"));
+    }
+    for (size_t i = 0; i < input.token_ids.size(); ++i) {
+      const int32_t id = input.token_ids[i];
+      if (id < 0 || id >= config.vocab_size) {
+        throw BatchProcessingError(concat("[batch] token id ", id, " at place ", i, " lies outside [0, ",
+                                          config.vocab_size, ")"));
+      }
+    }
+    tokens += static_cast<int64_t>(input.token_ids.size());
+    const int64_t length = cache.length(input.sequence) + static_cast<int64_t>(input.token_ids.size());
+    if (length > cache.max_tokens()) {
+      throw BatchProcessingError(concat("[batch] sequence ", input.sequence, " would have ", length,
+                                        " tokens, the context holds ", cache.max_tokens()));
+    }
+  }
+  if (tokens > plan.options.max_tokens) {
+    throw BatchProcessingError(concat("[batch] ", tokens, " tokens in one pass, the plan holds ",
+                                      plan.options.max_tokens));
+  }
+}
+
+// Room for a batch in the cache: taken on construction, given back on destruction unless kept.
+class Reservation {
+ public:
+  Reservation(KVCache& cache, const Batch& batch) : cache_(cache) {
+    try {
+      for (const SequenceInput& input : batch.sequences) {
+        const int64_t before = cache.length(input.sequence);
+        cache.append(input.sequence, static_cast<int64_t>(input.token_ids.size()));
+        taken_.emplace_back(input.sequence, before);
+      }
+    } catch (...) {
+      give_back();
+      throw;
+    }
+  }
+  ~Reservation() { give_back(); }
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+  void keep() { taken_.clear(); }
+
+ private:
+  void give_back() {
+    for (const auto& [sequence, length] : taken_) cache_.truncate(sequence, length);
+    taken_.clear();
+  }
+  KVCache& cache_;
+  std::vector<std::pair<SequenceId, int64_t>> taken_;  // and the length before
+};
+
+// Adds one sequence's tokens to the pass; the output row range it will own.
+void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_position, const std::vector<float*>& pages) {
+  const int64_t first_row = static_cast<int64_t>(pass.token_ids.size());
+  const int64_t count = static_cast<int64_t>(input.token_ids.size());
+  for (int64_t i = 0; i < count; ++i) {
+    pass.token_ids.push_back(input.token_ids[static_cast<size_t>(i)]);
+    pass.positions.push_back(first_position + i);
+    pass.pages.push_back(&pages);
+    const bool last = i == count - 1;
+    if (input.want == Want::kAll || (last && input.want != Want::kNothing)) pass.output_rows.push_back(first_row + i);
+  }
+}
+
+SequenceOutput take_output(const SequenceInput& input, const float*& logits, int64_t vocab) {
+  SequenceOutput output;
+  if (input.want == Want::kNothing) return output;
+  output.rows = input.want == Want::kAll ? static_cast<int64_t>(input.token_ids.size()) : 1;
+  output.logits = logits;
+  if (input.want == Want::kArgmax) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < vocab; ++i) {
+      if (logits[i] > logits[best]) best = i;
+    }
+    output.argmax = static_cast<int32_t>(best);
+    output.argmax_logit = logits[best];
+  }
+  logits += output.rows * vocab;
+  return output;
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool)
+    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {}
+
+CpuBackend::~CpuBackend() = default;
+
+std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model) const {
+  const auto found = packed_.find(&model);
+  return found == packed_.end() ? nullptr : found->second.lock();
+}
+
+ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
+  ExecutionPlan plan = build_plan(model.graph(), options);
+  const ModelConfig& config = model.config();
+  plan.memory.weights = packed_bytes(model) + options.context_size * config.head_dim * 4;
+  plan.memory.kv_cache = cache_shape(config).bytes(options.context_size, options.max_sequences);
+  plan.memory.outputs = plan.values[plan.output].bytes(options.max_sequences);
+  return plan;
+}
+
+std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const Model> model,
+                                                          const PlanOptions& options) {
+  ExecutionPlan plan = this->plan(*model, options);
+  std::shared_ptr<const PackedWeights> weights = packed(*model);
+  const size_t needed = static_cast<size_t>(plan.estimated_memory() - (weights ? packed_bytes(*model) : 0));
+  const MemoryStats stats = pool_->stats();
+  const size_t free = stats.limit - stats.active;
+  if (needed > free) {
+    throw MemoryLimitError(concat("[memory] the model needs ", needed, " bytes (weights ", plan.memory.weights,
+                                  ", KV cache ", plan.memory.kv_cache, ", arena ", plan.memory.arena, "), ", free,
+                                  " of ", stats.limit, " are free; a smaller context_size needs less"));
+  }
+  if (!weights) {
+    std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
+    const Model* key = model.get();
+    weights = pack_weights(std::move(model), kernels_, threads_, *pool_);
+    packed_[key] = weights;
+  }
+  return std::make_shared<CpuModel>(std::move(weights), std::move(plan));
+}
+
+std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
+  return std::make_unique<KVCache>(cache_shape(prepared.model().config()), prepared.plan().options.context_size, pool_);
+}
+
+BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) {
+  CpuModel& cpu_model = static_cast<CpuModel&>(prepared);
+  const ExecutionPlan& plan = cpu_model.plan();
+  const ModelConfig& config = cpu_model.model().config();
+  check_batch(plan, config, cache, batch);
+  Reservation reservation(cache, batch);
+
+  MemoryPool::Buffer arena = pool_->allocate(static_cast<size_t>(plan.memory.arena), kArenaMemory);
+  ForwardPass pass{plan,     cpu_model.weights(), cpu_model.rope_tables(), kernels_, threads_, cache.shape(),
+                   arena.as<std::byte>(), nullptr, {}, {}, {}, {}};
+  std::vector<std::vector<float*>> pages;
+  for (const SequenceInput& input : batch.sequences) pages.push_back(cache.pages(input.sequence));
+  for (size_t i = 0; i < batch.sequences.size(); ++i) {
+    const SequenceInput& input = batch.sequences[i];
+    const int64_t first = cache.length(input.sequence) - static_cast<int64_t>(input.token_ids.size());
+    add_rows(pass, input, first, pages[i]);
+  }
+
+  BatchOutput result;
+  if (!pass.output_rows.empty()) {
+    result.logits = pool_->allocate(pass.output_rows.size() * static_cast<size_t>(config.vocab_size) * sizeof(float),
+                                    kOutputMemory);
+    pass.output = result.logits.as<float>();
+  }
+  for (const Step& step : plan.steps) run_step(pass, step);
+
+  const float* logits = pass.output;
+  for (const SequenceInput& input : batch.sequences) {
+    result.sequences.push_back(take_output(input, logits, config.vocab_size));
+  }
+  reservation.keep();
+  return result;
+}
+
+}  // namespace tritium

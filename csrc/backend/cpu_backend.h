@@ -1,0 +1,41 @@
+// The CPU backend: walks a plan with one kernel set and one thread pool.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "backend/inference_backend.h"
+#include "base/thread_pool.h"
+#include "kernels/kernel_set.h"
+#include "memory/memory_pool.h"
+
+namespace tritium {
+
+struct PackedWeights;
+
+class CpuBackend final : public InferenceBackend {
+ public:
+  // Everything that it allocates comes from `pool`.
+  CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool);
+  ~CpuBackend() override;
+
+  DeviceKind device() const override { return DeviceKind::kCpu; }
+  int threads() const override { return threads_.size(); }
+  std::string kernel_set() const override { return kernels_.name; }
+  ExecutionPlan plan(const Model& model, const PlanOptions& options) const override;
+  std::shared_ptr<PreparedModel> optimize_model(std::shared_ptr<const Model> model,
+                                                const PlanOptions& options) override;
+  std::unique_ptr<KVCache> create_cache(const PreparedModel& prepared) override;
+  BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) override;
+
+ private:
+  std::shared_ptr<const PackedWeights> packed(const Model& model) const;
+
+  ThreadPool threads_;
+  const kernels::KernelSet& kernels_;
+  std::shared_ptr<MemoryPool> pool_;
+  // Weights in use, so that a model is packed once; the weights keep their model alive.
+  std::map<const Model*, std::weak_ptr<const PackedWeights>> packed_;
+};
+
+}  // namespace tritium

@@ -1,0 +1,285 @@
+#include "backend/cpu_operators.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace tritium {
+
+const RopeTable& ForwardPass::rope_table(double theta, int64_t head_dim) const {
+  return *std::find_if(rope_tables.begin(), rope_tables.end(), [&](const RopeTable& table) {
+    return table.theta() == theta && table.head_dim() == head_dim;
+  });
+}
+
+int64_t ForwardPass::rows(PlanValueId value) const {
+  return static_cast<int64_t>(plan.values[value].rows == RowKind::kTokens ? token_ids.size() : output_rows.size());
+}
+
+float* ForwardPass::floats(PlanValueId value) const {
+  if (value == plan.output) return output;
+  return reinterpret_cast<float*>(arena + plan.values[value].offset);
+}
+
+QuantizedRows ForwardPass::quantized(PlanValueId value) const {
+  const PlanValue& layout = plan.values[value];
+  std::byte* base = arena + layout.offset;
+  const int64_t count = rows(value);
+  const int64_t stride = layout.padded_width();
+  float* absmax = reinterpret_cast<float*>(base + count * stride);
+  return {reinterpret_cast<int8_t*>(base), absmax, reinterpret_cast<int32_t*>(absmax + count), stride};
+}
+
+namespace {
+
+// int32 sums of a tile of tokens and panels; fits the first-level cache.
+constexpr int64_t kTileSums = 4096;
+constexpr int64_t kTileTokens = 32;
+
+int64_t width(const ForwardPass& pass, PlanValueId value) { return pass.plan.values[value].width; }
+
+void store(const QuantizedRows& rows, int64_t row, const kernels::QuantizedRow& quantized) {
+  rows.absmax[row] = quantized.absmax;
+  rows.sum[row] = quantized.sum;
+}
+
+void run(const ForwardPass& pass, const Step& step, const EmbeddingOp& op) {
+  const DenseMatrix& table = pass.weights.dense[op.weight];
+  float* y = pass.floats(step.outputs[0]);
+  pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      pass.kernels.widen(table.row(pass.token_ids[static_cast<size_t>(row)]), table.element, table.columns,
+                         y + row * table.columns);
+    }
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const RmsNormOp& op) {
+  const int64_t n = width(pass, step.inputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  const float* weight = pass.weights.vectors[op.weight].data();
+  float* y = pass.floats(step.outputs[0]);
+  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) pass.kernels.rms_norm(x + row * n, weight, n, op.eps, y + row * n);
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const QuantizeStep&) {
+  const int64_t n = width(pass, step.inputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  const QuantizedRows y = pass.quantized(step.outputs[0]);
+  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      kernels::QuantizedRow quantized;
+      pass.kernels.quantize(x + row * n, n, y.q + row * y.stride, &quantized);
+      store(y, row, quantized);
+    }
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm) {
+  const int64_t n = width(pass, step.inputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  const float* weight = pass.weights.vectors[norm.weight].data();
+  const QuantizedRows y = pass.quantized(step.outputs[0]);
+  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+    std::vector<float> normalised(static_cast<size_t>(n));
+    for (int64_t row = begin; row < end; ++row) {
+      kernels::QuantizedRow quantized;
+      pass.kernels.rms_norm(x + row * n, weight, n, norm.eps, normalised.data());
+      pass.kernels.quantize(normalised.data(), n, y.q + row * y.stride, &quantized);
+      store(y, row, quantized);
+    }
+  });
+}
+
+// One matrix of a matmul step: panels [begin, end) for all rows.
+void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const QuantizedRows& x, int64_t rows,
+                     const float* residual, float* y, int64_t begin, int64_t end, int32_t* sums) {
+  const int64_t tile_tokens = std::min(rows, kTileTokens);
+  const int64_t tile_panels = kTileSums / kernels::kPanelRows / tile_tokens;
+  const auto multiply = rows == 1 ? pass.kernels.ternary_gemv : pass.kernels.ternary_gemm;
+  for (int64_t panel = begin; panel < end; panel += tile_panels) {
+    const int64_t panels = std::min(tile_panels, end - panel);
+    const int64_t first = panel * kernels::kPanelRows;
+    const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
+    const uint8_t* weights = matrix.panels.as<uint8_t>() + panel * kernels::panel_bytes(matrix.columns);
+    for (int64_t row = 0; row < rows; row += tile_tokens) {
+      const int64_t tokens = std::min(tile_tokens, rows - row);
+      multiply({weights, panels, x.stride, x.q + row * x.stride, x.sum + row, tokens, sums});
+      for (int64_t t = 0; t < tokens; ++t) {
+        const int64_t place = (row + t) * matrix.rows + first;
+        pass.kernels.dequantize(sums + t * panels * kernels::kPanelRows, outputs, matrix.multiplier(x.absmax[row + t]),
+                                nullptr, residual ? residual + place : nullptr, y + place);
+      }
+    }
+  }
+}
+
+void run(const ForwardPass& pass, const Step& step, const TernaryMatmulStep& matmul) {
+  const int64_t rows = pass.rows(step.inputs[0]);
+  if (rows == 0) return;
+  const QuantizedRows x = pass.quantized(step.inputs[0]);
+  const float* residual = matmul.adds_residual ? pass.floats(step.inputs[1]) : nullptr;
+  int64_t total = 0;
+  for (WeightId id : matmul.weights) total += kernels::panel_count(pass.weights.ternary[id].rows);
+  pass.threads.parallel_for(total, [&](int64_t begin, int64_t end, int) {
+    alignas(64) int32_t sums[kTileSums];
+    int64_t first = 0;  // panel of this matrix among all
+    for (size_t i = 0; i < matmul.weights.size(); ++i) {
+      const PackedMatrix& matrix = pass.weights.ternary[matmul.weights[i]];
+      const int64_t panels = kernels::panel_count(matrix.rows);
+      const int64_t from = std::clamp<int64_t>(begin - first, 0, panels);
+      const int64_t to = std::clamp<int64_t>(end - first, 0, panels);
+      multiply_panels(pass, matrix, x, rows, residual, pass.floats(step.outputs[i]), from, to, sums);
+      first += panels;
+    }
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
+  const int64_t tokens = pass.rows(step.inputs[0]);
+  if (tokens == 0) return;
+  const DenseMatrix& matrix = pass.weights.dense[op.weight];
+  const float* x = pass.floats(step.inputs[0]);
+  float* y = pass.floats(step.outputs[0]);
+  pass.threads.parallel_for(matrix.rows, [&](int64_t begin, int64_t end, int) {
+    pass.kernels.dense_matmul(
+        {matrix.row(begin), matrix.element, matrix.columns, end - begin, x, tokens, y + begin, matrix.rows});
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const RopeOp& rope) {
+  const int64_t n = width(pass, step.inputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  float* y = pass.floats(step.outputs[0]);
+  const RopeTable& table = pass.rope_table(rope.theta, rope.head_dim);
+  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      std::memcpy(y + row * n, x + row * n, static_cast<size_t>(n) * sizeof(float));
+      const int64_t position = pass.positions[static_cast<size_t>(row)];
+      for (int64_t head = 0; head < rope.heads; ++head) {
+        pass.kernels.rope(y + row * n + head * rope.head_dim, table.cosine(position), table.sine(position),
+                          rope.head_dim / 2);
+      }
+    }
+  });
+}
+
+// Rotates one head's vectors to their positions, if the step does; `scratch` (head_dim) holds the result.
+class Rotation {
+ public:
+  Rotation(const ForwardPass& pass, const AttentionStep& step)
+      : kernels_(pass.kernels),
+        head_dim_(step.attention.head_dim),
+        table_(step.rotates ? &pass.rope_table(step.theta, head_dim_) : nullptr) {}
+
+  const float* operator()(const float* x, int64_t position, float* scratch) const {
+    if (!table_) return x;
+    std::memcpy(scratch, x, static_cast<size_t>(head_dim_) * sizeof(float));
+    kernels_.rope(scratch, table_->cosine(position), table_->sine(position), head_dim_ / 2);
+    return scratch;
+  }
+
+ private:
+  const kernels::KernelSet& kernels_;
+  int64_t head_dim_;
+  const RopeTable* table_;
+};
+
+void append_to_cache(const ForwardPass& pass, const Step& step, const AttentionStep& attention) {
+  const auto& [layer, heads, kv_heads, d] = attention.attention;
+  const float* k = pass.floats(step.inputs[1]);
+  const float* v = pass.floats(step.inputs[2]);
+  const Rotation rotate(pass, attention);
+  pass.threads.parallel_for(pass.rows(step.inputs[1]), [&](int64_t begin, int64_t end, int) {
+    std::vector<float> scratch(static_cast<size_t>(d));
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t position = pass.positions[static_cast<size_t>(row)];
+      float* page = (*pass.pages[static_cast<size_t>(row)])[static_cast<size_t>(position / kTokensPerPage)];
+      const int64_t slot = position % kTokensPerPage;
+      for (int64_t head = 0; head < kv_heads; ++head) {
+        const float* key = rotate(k + (row * kv_heads + head) * d, position, scratch.data());
+        float* keys = page + pass.cache_shape.keys_offset(layer, head) + slot;
+        for (int64_t i = 0; i < d; ++i) keys[i * kTokensPerPage] = key[i];
+        float* values = page + pass.cache_shape.values_offset(layer, head) + slot * d;
+        std::memcpy(values, v + (row * kv_heads + head) * d, static_cast<size_t>(d) * sizeof(float));
+      }
+    }
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const AttentionStep& attention) {
+  append_to_cache(pass, step, attention);
+  const auto& [layer, heads, kv_heads, d] = attention.attention;
+  const int64_t rows = pass.rows(step.inputs[0]);
+  const int64_t group = heads / kv_heads;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+  const float* q = pass.floats(step.inputs[0]);
+  float* y = pass.floats(step.outputs[0]);
+  const Rotation rotate(pass, attention);
+  // Head by head, so that each slice has early and late positions alike.
+  pass.threads.parallel_for(rows * heads, [&](int64_t begin, int64_t end, int) {
+    std::vector<float> scratch(static_cast<size_t>(3 * d));
+    kernels::AttentionPart total{0, 0, scratch.data()};
+    kernels::AttentionPart part{0, 0, scratch.data() + d};
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t head = item / rows;
+      const int64_t row = item % rows;
+      const int64_t position = pass.positions[static_cast<size_t>(row)];
+      const std::vector<float*>& pages = *pass.pages[static_cast<size_t>(row)];
+      const float* query = rotate(q + (row * heads + head) * d, position, scratch.data() + 2 * d);
+      for (int64_t page = 0; page * kTokensPerPage <= position; ++page) {
+        const float* base = pages[static_cast<size_t>(page)];
+        const kernels::AttentionPage problem{query,
+                                             base + pass.cache_shape.keys_offset(layer, head / group),
+                                             base + pass.cache_shape.values_offset(layer, head / group),
+                                             d,
+                                             std::min(kTokensPerPage, position + 1 - page * kTokensPerPage),
+                                             scale};
+        pass.kernels.attend_page(problem, page == 0 ? &total : &part);
+        if (page > 0) pass.kernels.merge_attention(part, d, &total);
+      }
+      pass.kernels.finish_attention(total, d, y + (row * heads + head) * d);
+    }
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const GateOp& op) {
+  const int64_t n = width(pass, step.outputs[0]);
+  const auto activation =
+      op.activation == ActivationKind::kRelu2 ? kernels::Activation::kRelu2 : kernels::Activation::kSilu;
+  const float* gate = pass.floats(step.inputs[0]);
+  const float* up = pass.floats(step.inputs[1]);
+  float* y = pass.floats(step.outputs[0]);
+  pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
+    pass.kernels.gate(gate + begin * n, up + begin * n, activation, (end - begin) * n, y + begin * n);
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const AddOp&) {
+  const int64_t n = width(pass, step.outputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  const float* z = pass.floats(step.inputs[1]);
+  float* y = pass.floats(step.outputs[0]);
+  pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
+    pass.kernels.add(x + begin * n, z + begin * n, (end - begin) * n, y + begin * n);
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const SelectOutputsOp&) {
+  const int64_t n = width(pass, step.outputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  float* y = pass.floats(step.outputs[0]);
+  for (size_t i = 0; i < pass.output_rows.size(); ++i) {
+    std::memcpy(y + static_cast<int64_t>(i) * n, x + pass.output_rows[i] * n, static_cast<size_t>(n) * sizeof(float));
+  }
+}
+
+}  // namespace
+
+void run_step(const ForwardPass& pass, const Step& step) {
+  std::visit([&](const auto& kind) { run(pass, step, kind); }, step.kind);
+}
+
+}  // namespace tritium

@@ -1,0 +1,50 @@
+// The operators of the CPU backend: one function a step kind, over the rows of one pass.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "backend/kv_cache.h"
+#include "backend/packed_weights.h"
+#include "backend/rope_table.h"
+#include "base/thread_pool.h"
+#include "kernels/kernel_set.h"
+#include "plan/execution_plan.h"
+
+namespace tritium {
+
+struct QuantizedRows {
+  int8_t* q;          // (rows, stride)
+  float* absmax;      // (rows)
+  int32_t* sum;       // (rows)
+  int64_t stride;     // the width, padded
+};
+
+// Everything that the steps of one pass read and write.
+struct ForwardPass {
+  const ExecutionPlan& plan;
+  const PackedWeights& weights;
+  const std::vector<RopeTable>& rope_tables;
+  const kernels::KernelSet& kernels;
+  ThreadPool& threads;
+  const KVCacheShape& cache_shape;
+  std::byte* arena;
+  float* output;  // (output rows, width of the plan's output)
+
+  // By row fed: its token id, its position in its sequence, and the pages of that sequence.
+  std::vector<int32_t> token_ids;
+  std::vector<int64_t> positions;
+  std::vector<const std::vector<float*>*> pages;
+  // Rows whose result is wanted.
+  std::vector<int64_t> output_rows;
+
+  const RopeTable& rope_table(double theta, int64_t head_dim) const;
+  int64_t rows(PlanValueId value) const;
+  float* floats(PlanValueId value) const;             // (rows, width)
+  QuantizedRows quantized(PlanValueId value) const;
+};
+
+void run_step(const ForwardPass& pass, const Step& step);
+
+}  // namespace tritium

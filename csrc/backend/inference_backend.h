@@ -1,0 +1,46 @@
+// InferenceBackend: one device's way to run execution plans.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "backend/batch.h"
+#include "backend/kv_cache.h"
+#include "base/device.h"
+#include "model/model.h"
+#include "plan/execution_plan.h"
+
+namespace tritium {
+
+// A model made ready for one backend: its plan and its packed weights.
+class PreparedModel {
+ public:
+  virtual ~PreparedModel() = default;
+  virtual const Model& model() const = 0;
+  virtual const ExecutionPlan& plan() const = 0;
+};
+
+class InferenceBackend {
+ public:
+  virtual ~InferenceBackend() = default;
+  virtual DeviceKind device() const = 0;
+  virtual int threads() const = 0;
+  virtual std::string kernel_set() const = 0;  // "avx2"
+
+  // The plan and its memory, without allocating or packing anything.
+  virtual ExecutionPlan plan(const Model& model, const PlanOptions& options) const = 0;
+
+  // Packs the weights. MemoryLimitError, before anything is allocated, if the plan's estimate passes the limit;
+  // OptimizationError for an operator that this backend does not have; ModelLoadError for weights that cannot be.
+  virtual std::shared_ptr<PreparedModel> optimize_model(std::shared_ptr<const Model> model,
+                                                        const PlanOptions& options) = 0;
+
+  virtual std::unique_ptr<KVCache> create_cache(const PreparedModel& prepared) = 0;
+
+  // Runs every sequence's tokens in one pass. BatchProcessingError for ids or lengths that do not fit; the cache is
+  // unchanged after any error. A batch holds at most plan().options.max_tokens tokens.
+  virtual BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) = 0;
+};
+
+}  // namespace tritium

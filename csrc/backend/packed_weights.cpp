@@ -1,0 +1,82 @@
+#include "backend/packed_weights.h"
+
+#include <algorithm>
+
+namespace tritium {
+namespace {
+
+int64_t panels_bytes(const TernaryWeight& weight) {
+  return kernels::panel_count(weight.rows) * kernels::panel_bytes(weight.columns);
+}
+
+PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& kernels, ThreadPool& threads,
+                         MemoryPool& pool) {
+  PackedMatrix packed;
+  packed.rows = weight.rows;
+  packed.columns = weight.columns;
+  packed.direction = weight.direction;
+  packed.scale = weight_scale(weight, threads);
+  packed.panels = pool.allocate(static_cast<size_t>(panels_bytes(weight)), kWeightsMemory);
+  uint8_t* panels = packed.panels.as<uint8_t>();
+  const int64_t bytes = kernels::panel_bytes(weight.columns);
+  threads.parallel_for(kernels::panel_count(weight.rows), [&](int64_t begin, int64_t end, int) {
+    std::vector<int8_t> trits(static_cast<size_t>(kernels::kPanelRows * weight.columns));
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t first = panel * kernels::kPanelRows;
+      const int64_t last = std::min(first + kernels::kPanelRows, weight.rows);
+      read_trits(weight, packed.scale, first, last, trits.data());
+      kernels.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
+    }
+  });
+  return packed;
+}
+
+kernels::Element element_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+      return kernels::Element::kF16;
+    case DType::kBF16:
+      return kernels::Element::kBF16;
+    default:
+      return kernels::Element::kF32;
+  }
+}
+
+bool is_vector(const StoredTensor& tensor) { return tensor.shape.size() == 1; }
+
+}  // namespace
+
+const std::byte* DenseMatrix::row(int64_t n) const {
+  return data + n * columns * (element == kernels::Element::kF32 ? 4 : 2);
+}
+
+int64_t packed_bytes(const Model& model) {
+  int64_t bytes = 0;
+  for (const TernaryWeight& weight : model.ternary_weights()) bytes += panels_bytes(weight);
+  for (const StoredTensor& tensor : model.dense_weights()) {
+    if (is_vector(tensor)) bytes += element_count(tensor.shape) * 4;
+  }
+  return bytes;
+}
+
+std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
+                                                  ThreadPool& threads, MemoryPool& pool) {
+  auto packed = std::make_shared<PackedWeights>();
+  for (const TernaryWeight& weight : model->ternary_weights()) {
+    packed->ternary.push_back(pack_matrix(weight, kernels, threads, pool));
+  }
+  for (const StoredTensor& tensor : model->dense_weights()) {
+    const int64_t columns = tensor.shape.back();
+    packed->dense.push_back({tensor.data(), element_of(tensor.dtype), element_count(tensor.shape) / columns, columns});
+    std::vector<float> values;
+    if (is_vector(tensor)) {
+      values.resize(static_cast<size_t>(columns));
+      read_floats(tensor, 0, columns, values.data());
+    }
+    packed->vectors.push_back(std::move(values));
+  }
+  packed->model = std::move(model);
+  return packed;
+}
+
+}  // namespace tritium

@@ -1,0 +1,51 @@
+// Weights in the form that the CPU kernels read: ternary matrices in panels, norms in float32, dense matrices where
+// they lie in their files.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/kernel_set.h"
+#include "memory/memory_pool.h"
+#include "model/model.h"
+
+namespace tritium {
+
+struct PackedMatrix {
+  MemoryPool::Buffer panels;  // (panels, kernels::panel_bytes(columns))
+  int64_t rows = 0;
+  int64_t columns = 0;
+  float scale = 1;
+  ScaleDirection direction = ScaleDirection::kMultiply;
+
+  // What an integer sum is multiplied by when its row was quantised with `absmax`.
+  float multiplier(float absmax) const {
+    return direction == ScaleDirection::kMultiply ? scale * (absmax / 127.0f) : absmax / (127.0f * scale);
+  }
+};
+
+struct DenseMatrix {
+  const std::byte* data = nullptr;  // in the mapped file
+  kernels::Element element = kernels::Element::kF32;
+  int64_t rows = 0;
+  int64_t columns = 0;
+
+  const std::byte* row(int64_t n) const;
+};
+
+struct PackedWeights {
+  std::shared_ptr<const Model> model;          // keeps the files open
+  std::vector<PackedMatrix> ternary;           // by the graph's ternary weight id
+  std::vector<DenseMatrix> dense;              // by the graph's dense weight id; vectors have one row
+  std::vector<std::vector<float>> vectors;     // by the graph's dense weight id; norm weights, else empty
+};
+
+// Bytes that pack_weights allocates for a model.
+int64_t packed_bytes(const Model& model);
+
+// Packs all ternary matrices for the set, in parallel. ModelLoadError for codes or masters that cannot be.
+std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
+                                                  ThreadPool& threads, MemoryPool& pool);
+
+}  // namespace tritium

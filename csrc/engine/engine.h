@@ -1,0 +1,65 @@
+// InferenceEngine: one device with its memory, and the models prepared for it. Calls from several threads queue.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "backend/inference_backend.h"
+#include "base/process_guard.h"
+#include "engine/feed_sequence.h"
+#include "memory/memory_pool.h"
+
+namespace tritium {
+
+inline constexpr int64_t kDefaultContext = 4096;  // tokens
+inline constexpr int64_t kTokensPerPass = 256;
+inline constexpr int64_t kMaxSequences = int64_t{1} << 16;
+
+struct MemoryUsage {
+  size_t weights = 0;   // bytes of packed weights in use
+  size_t kv_cache = 0;  // bytes of KV pages in use
+  MemoryStats pool;     // everything that the engine allocates, weights and pages among it
+};
+
+class InferenceEngine {
+ public:
+  InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
+                  OptimizationLevel level);
+
+  DeviceKind device() const { return backend_->device(); }
+  int threads() const { return backend_->threads(); }
+  std::string kernel_set() const { return backend_->kernel_set(); }
+  MemoryUsage memory_usage() const {
+    return {pool_->active(kWeightsMemory), pool_->active(kCacheMemory), pool_->stats()};
+  }
+
+  // Options of this engine for a model. Without a context_size it is the model's, at most kDefaultContext;
+  // BatchProcessingError if it is longer than the model's or max_sequences is less than 1.
+  PlanOptions plan_options(const Model& model, std::optional<int64_t> context_size, int64_t max_sequences) const;
+  // The plan that would run; nothing is allocated.
+  ExecutionPlan plan(const Model& model, const PlanOptions& options) const;
+
+  // Logits (token_ids.size(), vocab) of one sequence from its start.
+  FloatMatrix infer(std::shared_ptr<const Model> model, std::span<const int32_t> token_ids);
+
+  // Calls work(backend) alone, after the calls that came before. DeviceError in the child after fork().
+  template <class Work>
+  auto run(Work&& work) {
+    process_.check("an InferenceEngine");
+    std::lock_guard lock(queue_);
+    return work(*backend_);
+  }
+
+ private:
+  std::shared_ptr<MemoryPool> pool_;
+  std::unique_ptr<InferenceBackend> backend_;
+  OptimizationLevel level_;
+  ProcessGuard process_;
+  std::mutex queue_;
+  std::shared_ptr<PreparedModel> last_inferred_;  // kept, so that the next call need not pack again
+};
+
+}  // namespace tritium

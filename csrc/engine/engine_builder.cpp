@@ -1,0 +1,20 @@
+#include "engine/engine_builder.h"
+
+#include "backend/cpu_backend.h"
+#include "backend/select_kernels.h"
+#include "base/error.h"
+#include "base/thread_pool.h"
+
+namespace tritium {
+
+std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options) {
+  if (options.device != "auto" && parse_device(options.device) != DeviceKind::kCpu) {
+    throw DeviceError(concat("[device] '", options.device, "' is not in this build; available: cpu"));
+  }
+  auto pool = std::make_shared<MemoryPool>(options.memory_limit);
+  const int threads = options.threads == 0 ? default_thread_count() : options.threads;
+  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool);
+  return std::make_shared<InferenceEngine>(std::move(backend), std::move(pool), options.level);
+}
+
+}  // namespace tritium

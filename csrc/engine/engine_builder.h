@@ -1,0 +1,23 @@
+// Builds an engine on a device of this machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace tritium {
+
+struct EngineOptions {
+  std::string device = "auto";  // "auto", "cpu", "metal" or "mlx"
+  int threads = 0;              // 0: default_thread_count()
+  size_t memory_limit = SIZE_MAX;  // bytes, of everything that the engine allocates
+  OptimizationLevel level = OptimizationLevel::kBasic;
+};
+
+// DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met.
+std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options);
+
+}  // namespace tritium

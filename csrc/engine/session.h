@@ -1,0 +1,61 @@
+// Session: sequences of one model on one engine, each with its cache and its sampler.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/sampler.h"
+
+namespace tritium {
+
+struct Feed {
+  SequenceId sequence = -1;
+  std::vector<int32_t> token_ids;  // at least one
+  bool sample = false;             // whether to choose the token that follows the last one
+};
+
+class Session {
+ public:
+  // Context as in InferenceEngine::plan_options. MemoryLimitError, before anything is allocated, if the plan's estimate
+  // does not fit the engine's memory.
+  Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
+          std::optional<int64_t> context_size, int64_t max_sequences);
+
+  const ExecutionPlan& plan() const { return prepared_->plan(); }
+  int64_t context_size() const { return plan().options.context_size; }
+
+  // BatchProcessingError if max_sequences are open.
+  SequenceId open(const SamplingOptions& sampling);
+  // A new sequence with the same past.
+  SequenceId fork(SequenceId sequence, const SamplingOptions& sampling);
+  // Frees the sequence's pages; unknown ids are ignored.
+  void close(SequenceId sequence);
+  int64_t length(SequenceId sequence);
+  void truncate(SequenceId sequence, int64_t length);
+
+  // Feeds every sequence's tokens, in as few passes as the plan allows; one result a feed, in order, with id -1 where
+  // nothing was to be sampled. BatchProcessingError for ids or lengths that do not fit; after any error no sequence
+  // has changed.
+  std::vector<SampledToken> step(const std::vector<Feed>& feeds);
+
+  // Feeds tokens of one sequence; logits (token_ids.size(), vocab).
+  FloatMatrix logits(SequenceId sequence, std::span<const int32_t> token_ids);
+
+ private:
+  void check_room_for_sequence() const;
+  void check(const std::vector<Feed>& feeds) const;
+  Sampler& sampler(SequenceId sequence);
+  SampledToken choose(const SequenceInput& input, const SequenceOutput& output);
+
+  std::shared_ptr<InferenceEngine> engine_;
+  std::shared_ptr<PreparedModel> prepared_;
+  std::unique_ptr<KVCache> cache_;
+  std::map<SequenceId, Sampler> samplers_;
+};
+
+}  // namespace tritium

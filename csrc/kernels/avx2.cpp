@@ -1,0 +1,803 @@
+// AVX2 with FMA and F16C. A register is 8 rows of a panel (ternary), 8 of the 16 lanes of a sum, 8 keys or 8 values.
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/kernel_set.h"
+
+#if defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
+#if defined(_MSC_VER)
+#define TRITIUM_INLINE static __forceinline
+#else
+#define TRITIUM_INLINE static inline __attribute__((always_inline))
+#endif
+
+#if defined(__clang__)
+#define TRITIUM_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define TRITIUM_UNROLL _Pragma("GCC unroll 16")
+#else
+#define TRITIUM_UNROLL
+#endif
+
+// Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
+#if defined(__GNUC__)
+#define TRITIUM_KEEP(vector) __asm__ volatile("" : "+x"(vector))
+#else
+#define TRITIUM_KEEP(vector) static_cast<void>(vector)
+#endif
+
+namespace tritium::kernels {
+
+extern const KernelSet kAvx2Kernels;
+
+namespace {
+
+constexpr int kWidth = 8;
+constexpr int kStepBytes = kPanelRows * kStepColumns / 4;
+
+// First n of 8 lanes, n in 0..8.
+TRITIUM_INLINE __m256i lane_mask(int64_t n) {
+  alignas(32) static const int32_t kMask[2 * kWidth] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + kWidth - n));
+}
+
+TRITIUM_INLINE __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+// Four columns of one token in every lane.
+TRITIUM_INLINE __m256i broadcast_columns(const int8_t* q) {
+  int32_t columns;
+  memcpy(&columns, q, sizeof columns);
+  return _mm256_set1_epi32(columns);
+}
+
+TRITIUM_INLINE __m256 exponential(__m256 x) {
+  const __m256 shift = _mm256_set1_ps(12582912.0f);
+  const __m256 t = _mm256_fmadd_ps(x, _mm256_set1_ps(0x1.715476p+0f), shift);
+  const __m256 n = _mm256_sub_ps(t, shift);
+  const __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(0x1.05c610p-29f),
+                                   _mm256_fmadd_ps(n, _mm256_set1_ps(-0x1.62e430p-1f), x));
+  __m256 p = _mm256_set1_ps(0x1.6d113cp-10f);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.120ba2p-7f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.55551ap-5f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.5554dcp-3f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
+  __m256 y = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
+  const __m256 least = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xC2AEAC4Fu)));
+  const __m256 most = _mm256_castsi256_ps(_mm256_set1_epi32(0x42B17217));
+  const __m256 infinity = _mm256_castsi256_ps(_mm256_set1_epi32(0x7F800000));
+  y = _mm256_andnot_ps(_mm256_cmp_ps(x, least, _CMP_LT_OQ), y);
+  y = _mm256_blendv_ps(y, infinity, _mm256_cmp_ps(x, most, _CMP_GT_OQ));
+  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
+
+// Folds 16 lanes, of which `low` is 0..7 and `high` 8..15.
+TRITIUM_INLINE float fold_lanes(__m256 low, __m256 high) {
+  const __m256 eight = _mm256_add_ps(low, high);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+// ---- Ternary weights
+
+// 32 bytes of one row (two steps) to two dwords of its panel: every dword is moved to its field, later combined by or.
+TRITIUM_INLINE __m256i fields_of(const int8_t* trits) {
+  const __m256i codes = _mm256_add_epi8(load_bytes(trits), _mm256_set1_epi8(1));
+  return _mm256_sllv_epi32(codes, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+}
+
+TRITIUM_INLINE void pack_rows(const int8_t* r0, const int8_t* r1, const int8_t* r2, const int8_t* r3, uint8_t* first_step) {
+  const __m256i a = fields_of(r0), b = fields_of(r1), c = fields_of(r2), d = fields_of(r3);
+  const __m256i ab = _mm256_or_si256(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+  const __m256i cd = _mm256_or_si256(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+  const __m256i abcd = _mm256_or_si256(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(first_step), _mm256_castsi256_si128(abcd));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(first_step + kStepBytes), _mm256_extracti128_si256(abcd, 1));
+}
+
+void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+  constexpr int kBlock = 2 * kStepColumns;
+  const int64_t whole = columns / kBlock * kBlock;
+  for (int64_t row = 0; row < kPanelRows; row += 4) {
+    alignas(32) int8_t rest[4][kBlock] = {};
+    const int8_t* source[4];
+    int64_t step[4];
+    for (int64_t i = 0; i < 4; ++i) {
+      const bool present = row + i < rows;
+      source[i] = present ? trits + (row + i) * columns : rest[i];
+      step[i] = present ? 1 : 0;
+    }
+    uint8_t* out = panel + 4 * row;
+    for (int64_t k = 0; k < whole; k += kBlock) {
+      pack_rows(source[0] + k * step[0], source[1] + k * step[1], source[2] + k * step[2], source[3] + k * step[3], out);
+      out += 2 * kStepBytes;
+    }
+    if (whole == columns) continue;
+    for (int64_t i = 0; i < 4; ++i) {
+      if (step[i]) memcpy(rest[i], source[i] + whole, static_cast<size_t>(columns - whole));
+    }
+    uint8_t last[2 * kStepBytes];
+    pack_rows(rest[0], rest[1], rest[2], rest[3], last);
+    memcpy(out, last, 4 * 4);
+    if (columns - whole > kStepColumns) memcpy(out + kStepBytes, last + kStepBytes, 4 * 4);
+  }
+}
+
+// Accumulators are int16 until they could overflow. Fields 0 and 2 give |code * q| <= 256, a pair 512; fields 1 and 3,
+// masked in place, four times that: eight steps of two pairs reach -32768 and fit.
+constexpr int64_t kGemvBlock = 8 * kStepColumns;
+
+template <int kPanels>
+void gemv_panels(const uint8_t* codes, int64_t panel_stride, int64_t columns, const int8_t* q, int32_t q_sum,
+                 int32_t* acc) {
+  constexpr int kVectors = 2 * kPanels;
+  constexpr int kAhead = 4096;
+  const __m256i field0 = _mm256_set1_epi8(0x03), field1 = _mm256_set1_epi8(0x0C), one = _mm256_set1_epi16(1);
+  __m256i sum[kVectors], sum4[kVectors];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) sum[i] = sum4[i] = _mm256_setzero_si256();
+  for (int64_t k = 0; k < columns;) {
+    const int64_t end = columns - k < kGemvBlock ? columns : k + kGemvBlock;
+    __m256i part[kVectors], part4[kVectors];
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) part[i] = part4[i] = _mm256_setzero_si256();
+    for (; k < end; k += kStepColumns) {
+      const __m256i q0 = broadcast_columns(q + k), q1 = broadcast_columns(q + k + 4);
+      const __m256i q2 = broadcast_columns(q + k + 8), q3 = broadcast_columns(q + k + 12);
+      TRITIUM_UNROLL
+      for (int i = 0; i < kVectors; ++i) {
+        const uint8_t* p = codes + (i / 2) * panel_stride + (i % 2) * 32;
+        if (i % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(p) + kAhead, _MM_HINT_T0);
+        const __m256i low = load_bytes(p), high = _mm256_srli_epi16(low, 4);
+        part[i] = _mm256_add_epi16(part[i], _mm256_maddubs_epi16(_mm256_and_si256(low, field0), q0));
+        part4[i] = _mm256_add_epi16(part4[i], _mm256_maddubs_epi16(_mm256_and_si256(low, field1), q1));
+        part[i] = _mm256_add_epi16(part[i], _mm256_maddubs_epi16(_mm256_and_si256(high, field0), q2));
+        part4[i] = _mm256_add_epi16(part4[i], _mm256_maddubs_epi16(_mm256_and_si256(high, field1), q3));
+      }
+      codes += kStepBytes;
+    }
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) {
+      sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(part[i], one));
+      sum4[i] = _mm256_add_epi32(sum4[i], _mm256_madd_epi16(part4[i], one));
+    }
+  }
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    const __m256i total = _mm256_add_epi32(sum[i], _mm256_srai_epi32(sum4[i], 2));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc + kWidth * i), _mm256_sub_epi32(total, _mm256_set1_epi32(q_sum)));
+  }
+}
+
+void ternary_gemv(const TernaryMatmul& problem) {
+  const int64_t bytes = problem.columns * kPanelRows / 4;
+  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+    gemv_panels<1>(problem.panels + panel * bytes, bytes, problem.columns, problem.q, problem.q_sum[0],
+                   problem.acc + panel * kPanelRows);
+  }
+}
+
+// Codes shifted down: 64 pairs of |code * q| <= 256 reach -32768 and fit int16.
+constexpr int64_t kGemmBlock = 64 * 4;
+constexpr int kTileTokens = 6;
+constexpr int kFewTokens = 8;
+
+struct GemmTile {
+  const uint8_t* codes;
+  int64_t columns;       // of the block
+  const int8_t* q;       // first token, first column of the block
+  int64_t q_stride;
+  const int32_t* start;  // minus the sum of q of each token for the first block, null later: acc is added to
+  int32_t* acc;
+  int64_t acc_stride;
+};
+
+template <int kTokens, int kVectors>
+TRITIUM_INLINE void clear(__m256i (&part)[kTokens][kVectors]) {
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) part[t][i] = _mm256_setzero_si256();
+  }
+}
+
+// Four columns of kVectors * 8 rows and kTokens tokens.
+template <int kTokens, int kVectors>
+TRITIUM_INLINE void accumulate(const __m256i (&w)[kVectors], const int8_t* q, int64_t q_stride,
+                               __m256i (&part)[kTokens][kVectors]) {
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    const __m256i x = broadcast_columns(q + t * q_stride);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) {
+      part[t][i] = _mm256_add_epi16(part[t][i], _mm256_maddubs_epi16(w[i], x));
+      TRITIUM_KEEP(part[t][i]);
+    }
+  }
+}
+
+template <int kTokens, int kVectors>
+TRITIUM_INLINE void store_tile(const GemmTile& tile, int first_row, const __m256i (&part)[kTokens][kVectors]) {
+  const __m256i one = _mm256_set1_epi16(1);
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) {
+      __m256i* acc = reinterpret_cast<__m256i*>(tile.acc + t * tile.acc_stride + first_row + kWidth * i);
+      const __m256i sum = _mm256_madd_epi16(part[t][i], one);
+      _mm256_storeu_si256(acc, tile.start ? _mm256_sub_epi32(sum, _mm256_set1_epi32(tile.start[t]))
+                                          : _mm256_add_epi32(sum, _mm256_loadu_si256(acc)));
+    }
+  }
+}
+
+// Codes one a byte, 64 bytes for every four columns.
+template <int kTokens>
+void unpacked_tile(const GemmTile& tile) {
+  __m256i part[kTokens][2];
+  clear(part);
+  const uint8_t* codes = tile.codes;
+  const int8_t* q = tile.q;
+  for (const int8_t* end = q + tile.columns; q < end; q += 4) {
+    const __m256i w[2] = {load_bytes(codes), load_bytes(codes + 32)};
+    accumulate(w, q, tile.q_stride, part);
+    codes += 64;
+  }
+  store_tile(tile, 0, part);
+}
+
+template <int kField, int kVectors>
+TRITIUM_INLINE void mask_field(const __m256i (&packed)[kVectors], __m256i (&w)[kVectors]) {
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    w[i] = _mm256_and_si256(_mm256_srli_epi16(packed[i], 2 * kField), _mm256_set1_epi8(3));
+  }
+}
+
+// Codes as in the panel; 16 rows at once, or 8 and then 8 for more tokens.
+template <int kTokens, int kVectors>
+void packed_tile(const GemmTile& tile) {
+  constexpr int kAhead = 4096;
+  for (int first = 0; first < 2; first += kVectors) {
+    __m256i part[kTokens][kVectors];
+    clear(part);
+    const uint8_t* codes = tile.codes + 32 * first;
+    const int8_t* q = tile.q;
+    for (const int8_t* end = q + tile.columns; q < end; q += kStepColumns) {
+      if (first == 0) _mm_prefetch(reinterpret_cast<const char*>(codes) + kAhead, _MM_HINT_T0);
+      __m256i packed[kVectors], w[kVectors];
+      TRITIUM_UNROLL
+      for (int i = 0; i < kVectors; ++i) packed[i] = load_bytes(codes + 32 * i);
+      mask_field<0>(packed, w);
+      accumulate(w, q, tile.q_stride, part);
+      mask_field<1>(packed, w);
+      accumulate(w, q + 4, tile.q_stride, part);
+      mask_field<2>(packed, w);
+      accumulate(w, q + 8, tile.q_stride, part);
+      mask_field<3>(packed, w);
+      accumulate(w, q + 12, tile.q_stride, part);
+      codes += kStepBytes;
+    }
+    store_tile(tile, kWidth * first, part);
+  }
+}
+
+void unpack_block(const uint8_t* packed, int64_t columns, uint8_t* codes) {
+  const __m256i field = _mm256_set1_epi8(3);
+  for (int64_t k = 0; k < columns; k += kStepColumns) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i v = load_bytes(packed + 32 * i);
+      __m256i* out = reinterpret_cast<__m256i*>(codes + 32 * i);
+      _mm256_store_si256(out, _mm256_and_si256(v, field));
+      _mm256_store_si256(out + 2, _mm256_and_si256(_mm256_srli_epi16(v, 2), field));
+      _mm256_store_si256(out + 4, _mm256_and_si256(_mm256_srli_epi16(v, 4), field));
+      _mm256_store_si256(out + 6, _mm256_and_si256(_mm256_srli_epi16(v, 6), field));
+    }
+    packed += kStepBytes;
+    codes += 4 * kStepBytes;
+  }
+}
+
+using TileFunction = void (*)(const GemmTile&);
+constexpr TileFunction kUnpackedTiles[kTileTokens + 1] = {
+    nullptr,          unpacked_tile<1>, unpacked_tile<2>, unpacked_tile<3>,
+    unpacked_tile<4>, unpacked_tile<5>, unpacked_tile<6>,
+};
+constexpr TileFunction kPackedTiles[kFewTokens + 1] = {
+    nullptr,           packed_tile<1, 2>, packed_tile<2, 2>, packed_tile<3, 2>, packed_tile<4, 2>,
+    packed_tile<5, 1>, packed_tile<6, 1>, packed_tile<7, 1>, packed_tile<8, 1>,
+};
+
+GemmTile tile_at(const TernaryMatmul& problem, int64_t panel, int64_t token, int64_t k, const uint8_t* codes) {
+  const int64_t left = problem.columns - k, rows = problem.panels_used * kPanelRows;
+  GemmTile tile;
+  tile.codes = codes;
+  tile.columns = left < kGemmBlock ? left : kGemmBlock;
+  tile.q = problem.q + token * problem.columns + k;
+  tile.q_stride = problem.columns;
+  tile.start = k == 0 ? problem.q_sum + token : nullptr;
+  tile.acc = problem.acc + token * rows + panel * kPanelRows;
+  tile.acc_stride = rows;
+  return tile;
+}
+
+const uint8_t* packed_at(const TernaryMatmul& problem, int64_t panel, int64_t k) {
+  return problem.panels + (panel * problem.columns + k) * kPanelRows / 4;
+}
+
+void gemm_few_tokens(const TernaryMatmul& problem) {
+  const TileFunction multiply = kPackedTiles[problem.tokens];
+  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+    for (int64_t k = 0; k < problem.columns; k += kGemmBlock) {
+      multiply(tile_at(problem, panel, 0, k, packed_at(problem, panel, k)));
+    }
+  }
+}
+
+// A block of unpacked codes of several panels stays in the first-level cache while tiles of tokens pass; each tile's
+// activations are used by all of them.
+constexpr int64_t kGroupPanels = 4;
+
+void gemm_group(const TernaryMatmul& problem, int64_t first_panel, int64_t panels, int64_t first_token,
+                int64_t tokens) {
+  constexpr int64_t kCodes = kGemmBlock * kPanelRows;
+  alignas(64) uint8_t codes[kGroupPanels * kCodes];
+  const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
+  for (int64_t k = 0; k < problem.columns; k += kGemmBlock) {
+    const int64_t columns = problem.columns - k < kGemmBlock ? problem.columns - k : kGemmBlock;
+    for (int64_t i = 0; i < panels; ++i) unpack_block(packed_at(problem, first_panel + i, k), columns, codes + i * kCodes);
+    int64_t token = first_token;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
+      const TileFunction multiply = kUnpackedTiles[tile_tokens];
+      for (int64_t i = 0; i < panels; ++i) multiply(tile_at(problem, first_panel + i, token, k, codes + i * kCodes));
+      token += tile_tokens;
+    }
+  }
+}
+
+void ternary_gemm(const TernaryMatmul& problem) {
+  if (problem.tokens == 1) return ternary_gemv(problem);
+  if (problem.tokens <= kFewTokens) return gemm_few_tokens(problem);
+  // A block of activations that stays in the second-level cache.
+  constexpr int64_t kBlockBytes = int64_t{512} << 10;
+  int64_t block = kBlockBytes / problem.columns / kTileTokens * kTileTokens;
+  if (block < 8 * kTileTokens) block = 8 * kTileTokens;
+  for (int64_t token = 0; token < problem.tokens; token += block) {
+    const int64_t tokens = problem.tokens - token < block ? problem.tokens - token : block;
+    for (int64_t panel = 0; panel < problem.panels_used; panel += kGroupPanels) {
+      const int64_t left = problem.panels_used - panel;
+      gemm_group(problem, panel, left < kGroupPanels ? left : kGroupPanels, token, tokens);
+    }
+  }
+}
+
+// ---- Quantisation
+
+TRITIUM_INLINE __m256 magnitude(__m256 x) { return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF))); }
+
+// The second operand of max and min is the result where the first is NaN.
+TRITIUM_INLINE __m256i quantized(__m256 x, __m256 scale) {
+  const __m256 v = _mm256_max_ps(_mm256_mul_ps(x, scale), _mm256_set1_ps(-128.0f));
+  return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127.0f)));
+}
+
+void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
+  __m256 max0 = _mm256_set1_ps(1e-5f), max1 = max0, max2 = max0, max3 = max0;
+  int64_t k = 0;
+  for (; k + 4 * kWidth <= columns; k += 4 * kWidth) {
+    max0 = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + k)), max0);
+    max1 = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + k + 8)), max1);
+    max2 = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + k + 16)), max2);
+    max3 = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + k + 24)), max3);
+  }
+  for (; k + kWidth <= columns; k += kWidth) max0 = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + k)), max0);
+  if (k < columns) max1 = _mm256_max_ps(magnitude(_mm256_maskload_ps(x + k, lane_mask(columns - k))), max1);
+  max0 = _mm256_max_ps(_mm256_max_ps(max0, max1), _mm256_max_ps(max2, max3));
+  __m128 max = _mm_max_ps(_mm256_castps256_ps128(max0), _mm256_extractf128_ps(max0, 1));
+  max = _mm_max_ps(max, _mm_movehl_ps(max, max));
+  const float absmax = _mm_cvtss_f32(_mm_max_ss(max, _mm_movehdup_ps(max)));
+
+  const __m256 scale = _mm256_set1_ps(127.0f / absmax);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  __m256i sum = _mm256_setzero_si256();
+  for (k = 0; k + 4 * kWidth <= columns; k += 4 * kWidth) {
+    const __m256i a = quantized(_mm256_loadu_ps(x + k), scale), b = quantized(_mm256_loadu_ps(x + k + 8), scale);
+    const __m256i c = quantized(_mm256_loadu_ps(x + k + 16), scale), d = quantized(_mm256_loadu_ps(x + k + 24), scale);
+    sum = _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d)));
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + k), _mm256_permutevar8x32_epi32(bytes, order));
+  }
+  for (; k < columns; k += 2 * kWidth) {
+    const int64_t left = columns - k < 2 * kWidth ? columns - k : 2 * kWidth;
+    const __m256i first = lane_mask(left < kWidth ? left : kWidth), second = lane_mask(left < kWidth ? 0 : left - kWidth);
+    const __m256i a = _mm256_and_si256(quantized(_mm256_maskload_ps(x + k, first), scale), first);
+    const __m256i b = _mm256_and_si256(quantized(_mm256_maskload_ps(x + k + 8, second), scale), second);
+    sum = _mm256_add_epi32(sum, _mm256_add_epi32(a, b));
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_setzero_si256());
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + k),
+                     _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order)));
+  }
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+  row->absmax = absmax;
+  row->sum = _mm_cvtsi128_si32(four);
+}
+
+void dequantize(const int32_t* acc, int64_t count, float multiplier, const float* bias, const float* residual,
+                float* y) {
+  const __m256 m = _mm256_set1_ps(multiplier);
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(load_bytes(acc + i)), m);
+    if (bias) value = _mm256_add_ps(value, _mm256_loadu_ps(bias + i));
+    if (residual) value = _mm256_add_ps(value, _mm256_loadu_ps(residual + i));
+    _mm256_storeu_ps(y + i, value);
+  }
+  if (i == count) return;
+  const __m256i mask = lane_mask(count - i);
+  __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_maskload_epi32(acc + i, mask)), m);
+  if (bias) value = _mm256_add_ps(value, _mm256_maskload_ps(bias + i, mask));
+  if (residual) value = _mm256_add_ps(value, _mm256_maskload_ps(residual + i, mask));
+  _mm256_maskstore_ps(y + i, mask, value);
+}
+
+// ---- Dense weights
+
+template <Element kElement>
+struct Dense;
+
+template <>
+struct Dense<Element::kF32> {
+  using Stored = float;
+};
+template <>
+struct Dense<Element::kF16> {
+  using Stored = uint16_t;
+};
+template <>
+struct Dense<Element::kBF16> {
+  using Stored = uint16_t;
+};
+
+template <Element kElement>
+TRITIUM_INLINE __m256 load_wide(const typename Dense<kElement>::Stored* p) {
+  if constexpr (kElement == Element::kF32) {
+    return _mm256_loadu_ps(p);
+  } else {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    if constexpr (kElement == Element::kF16) return _mm256_cvtph_ps(half);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  }
+}
+
+template <Element kElement, int kRows, int kTokens>
+void dense_tile(const typename Dense<kElement>::Stored* weights, const float* x, int64_t columns, float* y,
+                int64_t y_stride) {
+  using Stored = typename Dense<kElement>::Stored;
+  constexpr int kLanes = 2 * kWidth;
+  constexpr int kAhead = 1024 / sizeof(Stored);
+  __m256 low[kRows][kTokens], high[kRows][kTokens];
+  TRITIUM_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    TRITIUM_UNROLL
+    for (int t = 0; t < kTokens; ++t) low[r][t] = high[r][t] = _mm256_setzero_ps();
+  }
+  int64_t k = 0;
+  for (; k + kLanes <= columns; k += kLanes) {
+    TRITIUM_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const Stored* row = weights + r * columns + k;
+      _mm_prefetch(reinterpret_cast<const char*>(row + kAhead), _MM_HINT_T0);
+      const __m256 w0 = load_wide<kElement>(row), w1 = load_wide<kElement>(row + kWidth);
+      TRITIUM_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        low[r][t] = _mm256_fmadd_ps(w0, _mm256_loadu_ps(x + t * columns + k), low[r][t]);
+        high[r][t] = _mm256_fmadd_ps(w1, _mm256_loadu_ps(x + t * columns + k + kWidth), high[r][t]);
+      }
+    }
+  }
+  if (k < columns) {
+    const int64_t left = columns - k;
+    const __m256 first = _mm256_castsi256_ps(lane_mask(left < kWidth ? left : kWidth));
+    const __m256 second = _mm256_castsi256_ps(lane_mask(left < kWidth ? 0 : left - kWidth));
+    for (int r = 0; r < kRows; ++r) {
+      Stored row[kLanes] = {};
+      memcpy(row, weights + r * columns + k, static_cast<size_t>(left) * sizeof(Stored));
+      const __m256 w0 = load_wide<kElement>(row), w1 = load_wide<kElement>(row + kWidth);
+      for (int t = 0; t < kTokens; ++t) {
+        float token[kLanes] = {};
+        memcpy(token, x + t * columns + k, static_cast<size_t>(left) * sizeof(float));
+        low[r][t] = _mm256_blendv_ps(low[r][t], _mm256_fmadd_ps(w0, _mm256_loadu_ps(token), low[r][t]), first);
+        high[r][t] =
+            _mm256_blendv_ps(high[r][t], _mm256_fmadd_ps(w1, _mm256_loadu_ps(token + kWidth), high[r][t]), second);
+      }
+    }
+  }
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int r = 0; r < kRows; ++r) y[t * y_stride + r] = fold_lanes(low[r][t], high[r][t]);
+  }
+}
+
+template <Element kElement, int kRows>
+void dense_rows(const DenseMatmul& problem, int64_t row) {
+  const auto* weights = static_cast<const typename Dense<kElement>::Stored*>(problem.weights) + row * problem.columns;
+  int64_t t = 0;
+  for (; t + 3 <= problem.tokens; t += 3) {
+    dense_tile<kElement, kRows, 3>(weights, problem.x + t * problem.columns, problem.columns,
+                                   problem.y + t * problem.y_stride + row, problem.y_stride);
+  }
+  const float* x = problem.x + t * problem.columns;
+  float* y = problem.y + t * problem.y_stride + row;
+  if (problem.tokens - t == 2) dense_tile<kElement, kRows, 2>(weights, x, problem.columns, y, problem.y_stride);
+  if (problem.tokens - t == 1) dense_tile<kElement, kRows, 1>(weights, x, problem.columns, y, problem.y_stride);
+}
+
+template <Element kElement>
+void dense(const DenseMatmul& problem) {
+  int64_t row = 0;
+  if (problem.tokens == 1) {
+    const auto* weights = static_cast<const typename Dense<kElement>::Stored*>(problem.weights);
+    for (; row + 4 <= problem.rows; row += 4) {
+      dense_tile<kElement, 4, 1>(weights + row * problem.columns, problem.x, problem.columns, problem.y + row, 0);
+    }
+  }
+  for (; row + 2 <= problem.rows; row += 2) dense_rows<kElement, 2>(problem, row);
+  if (row < problem.rows) dense_rows<kElement, 1>(problem, row);
+}
+
+void dense_matmul(const DenseMatmul& problem) {
+  switch (problem.element) {
+    case Element::kF32:
+      return dense<Element::kF32>(problem);
+    case Element::kF16:
+      return dense<Element::kF16>(problem);
+    case Element::kBF16:
+      return dense<Element::kBF16>(problem);
+  }
+}
+
+template <Element kElement>
+void widen_halves(const uint16_t* x, int64_t count, float* y) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) _mm256_storeu_ps(y + i, load_wide<kElement>(x + i));
+  if (i == count) return;
+  uint16_t rest[kWidth] = {};
+  memcpy(rest, x + i, static_cast<size_t>(count - i) * sizeof(uint16_t));
+  _mm256_maskstore_ps(y + i, lane_mask(count - i), load_wide<kElement>(rest));
+}
+
+void widen(const void* x, Element element, int64_t count, float* y) {
+  switch (element) {
+    case Element::kF32:
+      memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
+      return;
+    case Element::kF16:
+      return widen_halves<Element::kF16>(static_cast<const uint16_t*>(x), count, y);
+    case Element::kBF16:
+      return widen_halves<Element::kBF16>(static_cast<const uint16_t*>(x), count, y);
+  }
+}
+
+// ---- Between the matrices
+
+void rms_norm(const float* x, const float* weight, int64_t count, float eps, float* y) {
+  __m256 low = _mm256_setzero_ps(), high = low;
+  int64_t i = 0;
+  for (; i + 2 * kWidth <= count; i += 2 * kWidth) {
+    const __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + kWidth);
+    low = _mm256_add_ps(low, _mm256_mul_ps(a, a));
+    high = _mm256_add_ps(high, _mm256_mul_ps(b, b));
+  }
+  // Sums of squares are never -0, so that adding the +0 of an absent term changes nothing.
+  if (i + kWidth <= count) {
+    const __m256 a = _mm256_loadu_ps(x + i);
+    const __m256 b = _mm256_maskload_ps(x + i + kWidth, lane_mask(count - i - kWidth));
+    low = _mm256_add_ps(low, _mm256_mul_ps(a, a));
+    high = _mm256_add_ps(high, _mm256_mul_ps(b, b));
+  } else if (i < count) {
+    const __m256 a = _mm256_maskload_ps(x + i, lane_mask(count - i));
+    low = _mm256_add_ps(low, _mm256_mul_ps(a, a));
+  }
+  const __m128 mean = _mm_set_ss(fold_lanes(low, high) / static_cast<float>(count) + eps);
+  const __m256 r = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(mean)));
+  for (i = 0; i + kWidth <= count; i += kWidth) {
+    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), r);
+    _mm256_storeu_ps(y + i, _mm256_mul_ps(scaled, _mm256_loadu_ps(weight + i)));
+  }
+  if (i == count) return;
+  const __m256i mask = lane_mask(count - i);
+  const __m256 scaled = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), r);
+  _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(scaled, _mm256_maskload_ps(weight + i, mask)));
+}
+
+void add(const float* x, const float* z, int64_t count, float* y) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(z + i)));
+  }
+  if (i == count) return;
+  const __m256i mask = lane_mask(count - i);
+  _mm256_maskstore_ps(y + i, mask, _mm256_add_ps(_mm256_maskload_ps(x + i, mask), _mm256_maskload_ps(z + i, mask)));
+}
+
+template <Activation kActivation>
+TRITIUM_INLINE __m256 activate(__m256 v) {
+  const __m256 zero = _mm256_setzero_ps();
+  if constexpr (kActivation == Activation::kIdentity) return v;
+  if constexpr (kActivation == Activation::kRelu) return _mm256_max_ps(v, zero);
+  if constexpr (kActivation == Activation::kRelu2) {
+    const __m256 positive = _mm256_max_ps(v, zero);
+    return _mm256_mul_ps(positive, positive);
+  }
+  const __m256 minus = _mm256_xor_ps(v, _mm256_set1_ps(-0.0f));
+  return _mm256_div_ps(v, _mm256_add_ps(_mm256_set1_ps(1.0f), exponential(minus)));
+}
+
+template <Activation kActivation>
+void gate_with(const float* gate, const float* up, int64_t count, float* y) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const __m256 activated = activate<kActivation>(_mm256_loadu_ps(gate + i));
+    _mm256_storeu_ps(y + i, _mm256_mul_ps(activated, _mm256_loadu_ps(up + i)));
+  }
+  if (i == count) return;
+  const __m256i mask = lane_mask(count - i);
+  const __m256 activated = activate<kActivation>(_mm256_maskload_ps(gate + i, mask));
+  _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(activated, _mm256_maskload_ps(up + i, mask)));
+}
+
+void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
+  switch (activation) {
+    case Activation::kIdentity:
+      return gate_with<Activation::kIdentity>(gate, up, count, y);
+    case Activation::kRelu:
+      return gate_with<Activation::kRelu>(gate, up, count, y);
+    case Activation::kRelu2:
+      return gate_with<Activation::kRelu2>(gate, up, count, y);
+    case Activation::kSilu:
+      return gate_with<Activation::kSilu>(gate, up, count, y);
+  }
+}
+
+void rope(float* x, const float* cosine, const float* sine, int64_t half) {
+  for (int64_t j = 0; j < half; j += kWidth) {
+    const __m256i mask = lane_mask(half - j < kWidth ? half - j : kWidth);
+    const __m256 a = _mm256_maskload_ps(x + j, mask), b = _mm256_maskload_ps(x + half + j, mask);
+    const __m256 c = _mm256_maskload_ps(cosine + j, mask), s = _mm256_maskload_ps(sine + j, mask);
+    _mm256_maskstore_ps(x + j, mask, _mm256_sub_ps(_mm256_mul_ps(a, c), _mm256_mul_ps(b, s)));
+    _mm256_maskstore_ps(x + half + j, mask, _mm256_add_ps(_mm256_mul_ps(b, c), _mm256_mul_ps(a, s)));
+  }
+}
+
+// ---- Attention
+
+// Raw products of q with 8 * kVectors keys of the page.
+template <int kVectors>
+void score_keys(const AttentionPage& page, float* scores) {
+  __m256 sum[kVectors];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_setzero_ps();
+  const float* keys = page.k_page;
+  for (int64_t d = 0; d < page.head_dim; ++d) {
+    const __m256 q = _mm256_broadcast_ss(page.q + d);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_fmadd_ps(q, _mm256_loadu_ps(keys + kWidth * i), sum[i]);
+    keys += kPageTokens;
+  }
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) _mm256_store_ps(scores + kWidth * i, sum[i]);
+}
+
+template <int kVectors>
+void weigh_values(const float* p, int64_t tokens, const float* values, int64_t head_dim, float* out) {
+  __m256 sum[kVectors];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_setzero_ps();
+  for (int64_t j = 0; j < tokens; ++j) {
+    const __m256 weight = _mm256_broadcast_ss(p + j);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(values + kWidth * i), sum[i]);
+    values += head_dim;
+  }
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) _mm256_storeu_ps(out + kWidth * i, sum[i]);
+}
+
+void attend_page(const AttentionPage& page, AttentionPart* part) {
+  alignas(32) float p[kPageTokens];
+  const int64_t vectors = (page.tokens + kWidth - 1) / kWidth;
+  if (vectors > 4) {
+    score_keys<8>(page, p);
+  } else if (vectors > 2) {
+    score_keys<4>(page, p);
+  } else {
+    score_keys<2>(page, p);
+  }
+
+  const __m256 scale = _mm256_set1_ps(page.scale);
+  const __m256 least = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xFF800000u)));
+  const __m256 seen_last = _mm256_castsi256_ps(lane_mask(page.tokens - kWidth * (vectors - 1)));
+  __m256 max = least;
+  for (int64_t i = 0; i < vectors; ++i) {
+    __m256 score = _mm256_mul_ps(_mm256_load_ps(p + kWidth * i), scale);
+    if (i == vectors - 1) score = _mm256_blendv_ps(least, score, seen_last);
+    _mm256_store_ps(p + kWidth * i, score);
+    max = _mm256_max_ps(score, max);
+  }
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  const float top = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four))) + 0.0f;
+
+  __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (int64_t i = 0; i < vectors; ++i) {
+    __m256 weight = exponential(_mm256_sub_ps(_mm256_load_ps(p + kWidth * i), _mm256_set1_ps(top)));
+    if (i == vectors - 1) weight = _mm256_and_ps(weight, seen_last);
+    _mm256_store_ps(p + kWidth * i, weight);
+    lanes[i % 2] = _mm256_add_ps(lanes[i % 2], weight);
+  }
+  part->max = top;
+  part->sum = fold_lanes(lanes[0], lanes[1]);
+
+  const int64_t head_dim = page.head_dim;
+  int64_t d = 0;
+  for (; d + 8 * kWidth <= head_dim; d += 8 * kWidth) {
+    weigh_values<8>(p, page.tokens, page.v_page + d, head_dim, part->values + d);
+  }
+  for (; d + 4 * kWidth <= head_dim; d += 4 * kWidth) {
+    weigh_values<4>(p, page.tokens, page.v_page + d, head_dim, part->values + d);
+  }
+  for (; d + kWidth <= head_dim; d += kWidth) {
+    weigh_values<1>(p, page.tokens, page.v_page + d, head_dim, part->values + d);
+  }
+  if (d == head_dim) return;
+  const __m256i mask = lane_mask(head_dim - d);
+  __m256 sum = _mm256_setzero_ps();
+  for (int64_t j = 0; j < page.tokens; ++j) {
+    sum = _mm256_fmadd_ps(_mm256_broadcast_ss(p + j), _mm256_maskload_ps(page.v_page + j * head_dim + d, mask), sum);
+  }
+  _mm256_maskstore_ps(part->values + d, mask, sum);
+}
+
+void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
+  const float max = part.max > total->max ? part.max : total->max;
+  const __m256 a = exponential(_mm256_set1_ps(total->max - max)), b = exponential(_mm256_set1_ps(part.max - max));
+  total->max = max;
+  total->sum = total->sum * _mm256_cvtss_f32(a) + part.sum * _mm256_cvtss_f32(b);
+  for (int64_t d = 0; d < head_dim; d += kWidth) {
+    const __m256i mask = lane_mask(head_dim - d < kWidth ? head_dim - d : kWidth);
+    const __m256 earlier = _mm256_mul_ps(_mm256_maskload_ps(total->values + d, mask), a);
+    const __m256 later = _mm256_mul_ps(_mm256_maskload_ps(part.values + d, mask), b);
+    _mm256_maskstore_ps(total->values + d, mask, _mm256_add_ps(earlier, later));
+  }
+}
+
+void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
+  const __m256 sum = _mm256_set1_ps(total.sum);
+  for (int64_t d = 0; d < head_dim; d += kWidth) {
+    const __m256i mask = lane_mask(head_dim - d < kWidth ? head_dim - d : kWidth);
+    _mm256_maskstore_ps(y + d, mask, _mm256_div_ps(_mm256_maskload_ps(total.values + d, mask), sum));
+  }
+}
+
+// CpuFeature bits, written out: this file includes no header but kernel_set.h.
+constexpr uint32_t kAvx2FmaF16c = 0b111;
+
+}  // namespace
+
+const KernelSet kAvx2Kernels = {
+    "avx2",       kAvx2FmaF16c, pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
+    widen,        rms_norm,     add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
+};
+
+}  // namespace tritium::kernels

@@ -1,0 +1,44 @@
+// The ranked list. CMake defines TRITIUM_KERNELS_<SET> for each set that it compiles.
+#include "kernels/dispatch.h"
+
+#include <string.h>
+
+#include "kernels/cpu_features.h"
+
+namespace tritium::kernels {
+
+#if defined(TRITIUM_KERNELS_AVX2)
+extern const KernelSet kAvx2Kernels;
+#endif
+extern const KernelSet kScalarKernels;
+
+namespace {
+
+const KernelSet* const kCompiled[] = {
+#if defined(TRITIUM_KERNELS_AVX2)
+    &kAvx2Kernels,
+#endif
+    &kScalarKernels,
+    nullptr,
+};
+
+}  // namespace
+
+const KernelSet* const* compiled_kernel_sets() { return kCompiled; }
+
+bool is_supported(const KernelSet& set) { return (set.features & ~cpu_features()) == 0; }
+
+const KernelSet& best_kernel_set() {
+  const KernelSet* const* set = kCompiled;
+  while (!is_supported(**set)) ++set;
+  return **set;
+}
+
+const KernelSet* find_kernel_set(const char* name) {
+  for (const KernelSet* const* set = kCompiled; *set; ++set) {
+    if (strcmp((*set)->name, name) == 0) return *set;
+  }
+  return nullptr;
+}
+
+}  // namespace tritium::kernels

@@ -1,0 +1,274 @@
+// The definition of every kernel, in plain C++: what the other sets must equal, bit for bit.
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernel_set.h"
+
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "float arithmetic must round to float after every operation"
+#endif
+#if defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
+namespace tritium::kernels {
+
+extern const KernelSet kScalarKernels;
+
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kColumnsPerByte = 4;
+// Adding and subtracting it rounds to an integer, half to even.
+constexpr float kRoundingShift = 12582912.0f;
+
+uint32_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+float float_of(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+float exponential(float x) {
+  if (x != x) return x;
+  if (x < float_of(0xC2AEAC4Fu)) return 0.0f;
+  if (x > float_of(0x42B17217u)) return float_of(0x7F800000u);
+  const float t = fmaf(x, 0x1.715476p+0f, kRoundingShift);
+  const float n = t - kRoundingShift;
+  const float r = fmaf(n, 0x1.05c610p-29f, fmaf(n, -0x1.62e430p-1f, x));
+  float p = 0x1.6d113cp-10f;
+  p = fmaf(p, r, 0x1.120ba2p-7f);
+  p = fmaf(p, r, 0x1.55551ap-5f);
+  p = fmaf(p, r, 0x1.5554dcp-3f);
+  p = fmaf(p, r, 0.5f);
+  p = fmaf(p, r, 1.0f);
+  p = fmaf(p, r, 1.0f);
+  return float_of(bits_of(p) + (bits_of(t) << 23));
+}
+
+float widen_f16(uint16_t half) {
+  const uint32_t sign = uint32_t{half & 0x8000u} << 16;
+  const uint32_t exponent = (half >> 10) & 0x1Fu;
+  const uint32_t mantissa = half & 0x3FFu;
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return float_of(sign | bits_of(magnitude));
+  }
+  if (exponent == 31) return float_of(sign | 0x7F800000u | (mantissa << 13) | (mantissa ? 0x400000u : 0u));
+  return float_of(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+float element_at(const void* x, Element element, int64_t index) {
+  const char* bytes = static_cast<const char*>(x);
+  if (element == Element::kF32) {
+    float value;
+    memcpy(&value, bytes + 4 * index, sizeof value);
+    return value;
+  }
+  uint16_t half;
+  memcpy(&half, bytes + 2 * index, sizeof half);
+  return element == Element::kF16 ? widen_f16(half) : float_of(uint32_t{half} << 16);
+}
+
+float fold_lanes(float* lanes) {
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  }
+  return lanes[0];
+}
+
+float activate(float v, Activation activation) {
+  const float positive = v > 0.0f ? v : 0.0f;
+  switch (activation) {
+    case Activation::kRelu:
+      return positive;
+    case Activation::kRelu2:
+      return positive * positive;
+    case Activation::kSilu:
+      return v / (1.0f + exponential(-v));
+    case Activation::kIdentity:
+      break;
+  }
+  return v;
+}
+
+void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+  const int64_t padded = padded_columns(columns);
+  for (int64_t step = 0; step < padded / kStepColumns; ++step) {
+    for (int row = 0; row < kPanelRows; ++row) {
+      for (int b = 0; b < kColumnsPerByte; ++b) {
+        int byte = 0;
+        for (int j = 0; j < 4; ++j) {
+          const int64_t k = kStepColumns * step + 4 * j + b;
+          const int weight = row < rows && k < columns ? trits[row * columns + k] : 0;
+          byte |= (weight + 1) << (2 * j);
+        }
+        panel[step * kPanelRows * 4 + row * 4 + b] = static_cast<uint8_t>(byte);
+      }
+    }
+  }
+}
+
+void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
+  float absmax = 1e-5f;
+  for (int64_t k = 0; k < columns; ++k) {
+    const float magnitude = fabsf(x[k]);
+    if (magnitude > absmax) absmax = magnitude;
+  }
+  const float scale = 127.0f / absmax;
+  int32_t sum = 0;
+  for (int64_t k = 0; k < columns; ++k) {
+    float v = x[k] * scale;
+    v = v > -128.0f ? v : -128.0f;
+    v = v < 127.0f ? v : 127.0f;
+    const int32_t rounded = static_cast<int32_t>((v + kRoundingShift) - kRoundingShift);
+    q[k] = static_cast<int8_t>(rounded);
+    sum += rounded;
+  }
+  for (int64_t k = columns; k < padded_columns(columns); ++k) q[k] = 0;
+  row->absmax = absmax;
+  row->sum = sum;
+}
+
+void ternary_gemm(const TernaryMatmul& problem) {
+  const int64_t bytes = panel_bytes(problem.columns);
+  const int64_t rows = problem.panels_used * kPanelRows;
+  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+    for (int64_t t = 0; t < problem.tokens; ++t) {
+      const uint8_t* codes = problem.panels + panel * bytes;
+      const int8_t* q = problem.q + t * problem.columns;
+      int32_t* acc = problem.acc + t * rows + panel * kPanelRows;
+      int32_t sums[kPanelRows] = {};
+      for (int64_t k = 0; k < problem.columns; k += kStepColumns) {
+        for (int row = 0; row < kPanelRows; ++row) {
+          for (int b = 0; b < kColumnsPerByte; ++b) {
+            const int byte = *codes++;
+            sums[row] += (byte & 3) * q[k + b] + ((byte >> 2) & 3) * q[k + 4 + b] + ((byte >> 4) & 3) * q[k + 8 + b] +
+                         (byte >> 6) * q[k + 12 + b];
+          }
+        }
+      }
+      for (int row = 0; row < kPanelRows; ++row) acc[row] = sums[row] - problem.q_sum[t];
+    }
+  }
+}
+
+void ternary_gemv(const TernaryMatmul& problem) {
+  TernaryMatmul one = problem;
+  one.tokens = 1;
+  ternary_gemm(one);
+}
+
+void dequantize(const int32_t* acc, int64_t count, float multiplier, const float* bias, const float* residual,
+                float* y) {
+  for (int64_t i = 0; i < count; ++i) {
+    float value = static_cast<float>(acc[i]) * multiplier;
+    if (bias) value = value + bias[i];
+    if (residual) value = value + residual[i];
+    y[i] = value;
+  }
+}
+
+void dense_matmul(const DenseMatmul& problem) {
+  const int64_t row_bytes = problem.columns * (problem.element == Element::kF32 ? 4 : 2);
+  for (int64_t row = 0; row < problem.rows; ++row) {
+    const char* weights = static_cast<const char*>(problem.weights) + row * row_bytes;
+    for (int64_t t = 0; t < problem.tokens; ++t) {
+      const float* x = problem.x + t * problem.columns;
+      float lanes[kLanes] = {};
+      for (int64_t k = 0; k < problem.columns; ++k) {
+        float& lane = lanes[k % kLanes];
+        lane = fmaf(element_at(weights, problem.element, k), x[k], lane);
+      }
+      problem.y[t * problem.y_stride + row] = fold_lanes(lanes);
+    }
+  }
+}
+
+void widen(const void* x, Element element, int64_t count, float* y) {
+  if (element == Element::kF32) {
+    memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) y[i] = element_at(x, element, i);
+}
+
+void rms_norm(const float* x, const float* weight, int64_t count, float eps, float* y) {
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    const float square = x[i] * x[i];
+    lanes[i % kLanes] += square;
+  }
+  const float r = 1.0f / sqrtf(fold_lanes(lanes) / static_cast<float>(count) + eps);
+  for (int64_t i = 0; i < count; ++i) y[i] = (x[i] * r) * weight[i];
+}
+
+void add(const float* x, const float* z, int64_t count, float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = x[i] + z[i];
+}
+
+void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = activate(gate[i], activation) * up[i];
+}
+
+void rope(float* x, const float* cosine, const float* sine, int64_t half) {
+  for (int64_t j = 0; j < half; ++j) {
+    const float a = x[j];
+    const float b = x[j + half];
+    x[j] = a * cosine[j] - b * sine[j];
+    x[j + half] = b * cosine[j] + a * sine[j];
+  }
+}
+
+void attend_page(const AttentionPage& page, AttentionPart* part) {
+  float p[kPageTokens] = {};
+  for (int64_t d = 0; d < page.head_dim; ++d) {
+    for (int64_t j = 0; j < page.tokens; ++j) p[j] = fmaf(page.q[d], page.k_page[d * kPageTokens + j], p[j]);
+  }
+  float max = float_of(0xFF800000u);
+  for (int64_t j = 0; j < page.tokens; ++j) {
+    p[j] *= page.scale;
+    if (p[j] > max) max = p[j];
+  }
+  max += 0.0f;
+  float lanes[kLanes] = {};
+  for (int64_t j = 0; j < page.tokens; ++j) {
+    p[j] = exponential(p[j] - max);
+    lanes[j % kLanes] += p[j];
+  }
+  for (int64_t d = 0; d < page.head_dim; ++d) {
+    float value = 0.0f;
+    for (int64_t j = 0; j < page.tokens; ++j) value = fmaf(p[j], page.v_page[j * page.head_dim + d], value);
+    part->values[d] = value;
+  }
+  part->max = max;
+  part->sum = fold_lanes(lanes);
+}
+
+void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
+  const float max = part.max > total->max ? part.max : total->max;
+  const float a = exponential(total->max - max);
+  const float b = exponential(part.max - max);
+  total->max = max;
+  total->sum = total->sum * a + part.sum * b;
+  for (int64_t d = 0; d < head_dim; ++d) total->values[d] = total->values[d] * a + part.values[d] * b;
+}
+
+void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
+  for (int64_t d = 0; d < head_dim; ++d) y[d] = total.values[d] / total.sum;
+}
+
+}  // namespace
+
+const KernelSet kScalarKernels = {
+    "scalar",     0,     pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
+    widen,        rms_norm, add,     gate,     rope,         attend_page,  merge_attention, finish_attention,
+};
+
+}  // namespace tritium::kernels

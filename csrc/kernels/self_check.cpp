@@ -1,0 +1,464 @@
+// Random problems at awkward sizes and with extreme values. Outputs lie between guards and start as poison; the whole
+// buffers of both sets are compared, so that a missing write and a write outside the output show as well.
+#include "kernels/self_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <sstream>
+#include <utility>
+
+#include "kernels/dispatch.h"
+
+namespace tritium::kernels {
+
+namespace {
+
+constexpr unsigned char kPoison = 0xA5;
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+
+  uint64_t bits() {
+    state_ += 0x9E3779B97F4A7C15u;
+    uint64_t z = state_;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+  }
+  int64_t below(int64_t n) { return static_cast<int64_t>(bits() % static_cast<uint64_t>(n)); }
+  // In [-1, 1).
+  float uniform() { return static_cast<float>(static_cast<int32_t>(bits() >> 32)) * 0x1p-31f; }
+
+ private:
+  uint64_t state_;
+};
+
+// An output between two guards, misaligned on purpose.
+template <class T>
+class Output {
+ public:
+  explicit Output(int64_t count) : count_(count), all_(static_cast<size_t>(count + 2 * kGuard)) {
+    std::memset(all_.data(), kPoison, all_.size() * sizeof(T));
+  }
+  T* data() { return all_.data() + kGuard; }
+  void assign(const std::vector<T>& values) { std::copy(values.begin(), values.end(), data()); }
+
+  // What differs from `expected`, or "".
+  std::string difference(const Output& expected, const char* name) const {
+    for (int64_t i = 0; i < count_ + 2 * kGuard; ++i) {
+      const T& got = all_[static_cast<size_t>(i)];
+      const T& wanted = expected.all_[static_cast<size_t>(i)];
+      if (std::memcmp(&got, &wanted, sizeof(T)) == 0 || (is_nan(got) && is_nan(wanted))) continue;
+      std::ostringstream text;
+      text.precision(9);
+      text << name << '[' << i - kGuard << "] ";
+      if (i < kGuard || i >= count_ + kGuard) {
+        text << "lies outside the output and was written";
+      } else {
+        text << "is " << +got << ", scalar gives " << +wanted;
+      }
+      return text.str();
+    }
+    return "";
+  }
+
+ private:
+  static constexpr int64_t kGuard = 67;
+
+  static bool is_nan(T value) { return value != value; }
+
+  int64_t count_;
+  std::vector<T> all_;
+};
+
+enum class Values { kPlain, kWide, kTiny, kLarge, kTies, kSpecial, kZero };
+constexpr Values kAllValues[] = {Values::kPlain, Values::kWide,    Values::kTiny, Values::kLarge,
+                                 Values::kTies,  Values::kSpecial, Values::kZero};
+
+float value_of(Random& random, Values kind) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float u = random.uniform();
+  switch (kind) {
+    case Values::kPlain:
+      return 4.0f * u * random.uniform();
+    case Values::kWide:
+      return std::ldexp(u, static_cast<int>(random.below(60)) - 30);
+    case Values::kTiny:
+      return u * 0x1p-126f;
+    case Values::kLarge:
+      return u * std::numeric_limits<float>::max();
+    case Values::kTies:
+      return static_cast<float>(random.below(255) - 127) + 0.5f * static_cast<float>(random.below(3) - 1);
+    case Values::kSpecial: {
+      const float special[] = {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(), -0.0f, 100.0f, -100.0f};
+      const int64_t choice = random.below(32);
+      return choice < 6 ? special[choice] : 4.0f * u;
+    }
+    case Values::kZero:
+      break;
+  }
+  return u < 0.0f ? -0.0f : 0.0f;
+}
+
+std::vector<float> floats(Random& random, int64_t count, Values kind) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = value_of(random, kind);
+  return values;
+}
+
+// Rows of trits: random, or all 1, or all -1.
+std::vector<int8_t> trits(Random& random, int64_t count, int64_t kind) {
+  std::vector<int8_t> values(static_cast<size_t>(count));
+  for (int8_t& value : values) value = static_cast<int8_t>(kind == 0 ? random.below(3) - 1 : kind == 1 ? 1 : -1);
+  return values;
+}
+
+class Checker {
+ public:
+  Checker(const KernelSet& set, const KernelSet& scalar, uint64_t seed) : set_(set), scalar_(scalar), random_(seed) {}
+
+  std::vector<KernelCheck> run() {
+    pack_panel();
+    quantize();
+    ternary("ternary_gemv", &KernelSet::ternary_gemv, {1});
+    ternary("ternary_gemm", &KernelSet::ternary_gemm, {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 33});
+    dequantize();
+    dense_matmul();
+    widen();
+    rms_norm();
+    add();
+    gate();
+    rope();
+    attend_page();
+    merge_attention();
+    finish_attention();
+    return std::move(checks_);
+  }
+
+ private:
+  void begin(const char* kernel) { checks_.push_back({kernel, 0, ""}); }
+
+  // `run` computes the problem with a set into an output. `description` says its sizes.
+  template <class T, class Run>
+  void compare(const char* output, int64_t count, Run run, const std::function<std::string()>& description,
+               const std::vector<T>* start = nullptr) {
+    KernelCheck& check = checks_.back();
+    ++check.problems;
+    Output<T> got(count), wanted(count);
+    if (start) {
+      got.assign(*start);
+      wanted.assign(*start);
+    }
+    run(scalar_, wanted.data());
+    run(set_, got.data());
+    if (!check.first_difference.empty()) return;
+    const std::string difference = got.difference(wanted, output);
+    if (!difference.empty()) check.first_difference = difference + " (" + description() + ")";
+  }
+
+  template <class... Args>
+  static std::function<std::string()> sizes(Args... args) {
+    return [args...] {
+      std::ostringstream text;
+      (text << ... << args);
+      return text.str();
+    };
+  }
+
+  void pack_panel() {
+    begin("pack_panel");
+    for (int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16}) {
+      for (int64_t columns : {1, 15, 16, 17, 31, 32, 33, 48, 100, 640}) {
+        const auto weights = trits(random_, rows * columns, 0);
+        compare<uint8_t>(
+            "panel", panel_bytes(columns),
+            [&](const KernelSet& set, uint8_t* panel) { set.pack_panel(weights.data(), rows, columns, panel); },
+            sizes("rows ", rows, ", columns ", columns));
+      }
+    }
+  }
+
+  void quantize() {
+    begin("quantize");
+    for (int64_t columns : {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 640, 2560, 3200}) {
+      for (Values kind : kAllValues) {
+        auto x = floats(random_, columns, kind);
+        if (kind == Values::kTies) x[static_cast<size_t>(random_.below(columns))] = 127.0f;
+        compare<int8_t>(
+            "q", padded_columns(columns),
+            [&](const KernelSet& set, int8_t* q) {
+              QuantizedRow row;
+              set.quantize(x.data(), columns, q, &row);
+            },
+            sizes("columns ", columns));
+        std::vector<int8_t> q(static_cast<size_t>(padded_columns(columns)));
+        compare<float>(
+            "absmax and sum", 2,
+            [&](const KernelSet& set, float* result) {
+              QuantizedRow row;
+              set.quantize(x.data(), columns, q.data(), &row);
+              result[0] = row.absmax;
+              std::memcpy(result + 1, &row.sum, sizeof row.sum);
+            },
+            sizes("columns ", columns));
+      }
+    }
+  }
+
+  void ternary(const char* name, void (*KernelSet::*kernel)(const TernaryMatmul&), const std::vector<int64_t>& tokens) {
+    begin(name);
+    for (int64_t columns : {16, 32, 112, 128, 144, 256, 272, 640, 2560, 3200}) {
+      for (int64_t panels : {1, 2, 3}) {
+        for (int64_t count : tokens) ternary_problem(kernel, columns, panels, count, random_.below(8) ? 0 : 1);
+      }
+    }
+    for (int64_t extreme : {1, 2}) {
+      for (int64_t count : tokens) ternary_problem(kernel, count > 6 ? 1040 : 8640, 1, count, extreme);
+    }
+  }
+
+  // extreme 1: weights 1 and q -128; 2: weights -1 and q 127.
+  void ternary_problem(void (*KernelSet::*kernel)(const TernaryMatmul&), int64_t columns, int64_t panels,
+                       int64_t tokens, int64_t extreme) {
+    std::vector<uint8_t> packed(static_cast<size_t>(panels * panel_bytes(columns)));
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      const auto weights = trits(random_, kPanelRows * columns, extreme);
+      scalar_.pack_panel(weights.data(), kPanelRows, columns, packed.data() + panel * panel_bytes(columns));
+    }
+    std::vector<int8_t> q(static_cast<size_t>(tokens * columns));
+    std::vector<int32_t> q_sum(static_cast<size_t>(tokens));
+    for (size_t i = 0; i < q.size(); ++i) {
+      q[i] = static_cast<int8_t>(extreme == 0 ? random_.below(256) - 128 : extreme == 1 ? -128 : 127);
+      q_sum[i / static_cast<size_t>(columns)] += q[i];
+    }
+    compare<int32_t>(
+        "acc", tokens * panels * kPanelRows,
+        [&](const KernelSet& set, int32_t* acc) {
+          (set.*kernel)({packed.data(), panels, columns, q.data(), q_sum.data(), tokens, acc});
+        },
+        sizes("panels ", panels, ", columns ", columns, ", tokens ", tokens));
+  }
+
+  void dequantize() {
+    begin("dequantize");
+    for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 100, 2560}) {
+      for (int64_t with : {0, 1, 2, 3}) {
+        std::vector<int32_t> acc(static_cast<size_t>(count));
+        for (int32_t& value : acc) value = static_cast<int32_t>(random_.bits()) >> random_.below(24);
+        const auto bias = floats(random_, count, Values::kPlain), residual = floats(random_, count, Values::kSpecial);
+        const float multiplier = random_.uniform() * 1e-3f;
+        compare<float>(
+            "y", count,
+            [&](const KernelSet& set, float* y) {
+              set.dequantize(acc.data(), count, multiplier, with & 1 ? bias.data() : nullptr,
+                             with & 2 ? residual.data() : nullptr, y);
+            },
+            sizes("count ", count, with & 1 ? ", bias" : "", with & 2 ? ", residual" : ""));
+        if (!(with & 2)) continue;
+        compare<float>(
+            "y", count,
+            [&](const KernelSet& set, float* y) {
+              set.dequantize(acc.data(), count, multiplier, with & 1 ? bias.data() : nullptr, y, y);
+            },
+            sizes("count ", count, with & 1 ? ", bias" : "", ", in place"), &residual);
+      }
+    }
+  }
+
+  // Elements as stored: floats, or their upper halves, or float16 of every kind.
+  std::vector<uint32_t> stored(Element element, int64_t count, Values kind) {
+    std::vector<uint32_t> words(static_cast<size_t>(count));  // more than enough for the halves
+    auto* bytes = reinterpret_cast<unsigned char*>(words.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const float value = value_of(random_, kind);
+      uint32_t bits;
+      std::memcpy(&bits, &value, sizeof bits);
+      if (element == Element::kF32) {
+        std::memcpy(bytes + 4 * i, &bits, 4);
+        continue;
+      }
+      uint16_t half = static_cast<uint16_t>(bits >> 16);
+      if (element == Element::kF16) {
+        half = static_cast<uint16_t>(random_.bits());
+        if ((half & 0x7C00) == 0x7C00 && kind != Values::kSpecial) half = static_cast<uint16_t>(half & ~0x4000);
+      }
+      std::memcpy(bytes + 2 * i, &half, 2);
+    }
+    return words;
+  }
+
+  void dense_matmul() {
+    begin("dense_matmul");
+    for (Element element : {Element::kF32, Element::kF16, Element::kBF16}) {
+      for (int64_t columns : {1, 7, 8, 9, 15, 16, 17, 31, 33, 100}) {
+        for (int64_t rows : {1, 2, 3, 4, 5, 7}) {
+          for (int64_t tokens : {1, 2, 3, 4, 5}) dense_problem(element, columns, rows, tokens, Values::kPlain);
+        }
+        for (Values kind : kAllValues) dense_problem(element, columns, 5, 4, kind);
+      }
+      for (int64_t columns : {640, 2560}) dense_problem(element, columns, 9, 4, Values::kWide);
+    }
+  }
+
+  void dense_problem(Element element, int64_t columns, int64_t rows, int64_t tokens, Values kind) {
+    const auto weights = stored(element, rows * columns, kind);
+    const auto x = floats(random_, tokens * columns, kind);
+    const int64_t stride = rows + random_.below(3);
+    compare<float>(
+        "y", (tokens - 1) * stride + rows,
+        [&](const KernelSet& set, float* y) {
+          set.dense_matmul({weights.data(), element, columns, rows, x.data(), tokens, y, stride});
+        },
+        sizes("rows ", rows, ", columns ", columns, ", tokens ", tokens, ", element ", static_cast<int>(element)));
+  }
+
+  void widen() {
+    begin("widen");
+    for (Element element : {Element::kF32, Element::kF16, Element::kBF16}) {
+      for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 100, 2560}) {
+        for (Values kind : kAllValues) {
+          const auto x = stored(element, count, kind);
+          compare<float>(
+              "y", count, [&](const KernelSet& set, float* y) { set.widen(x.data(), element, count, y); },
+              sizes("count ", count, ", element ", static_cast<int>(element)));
+        }
+      }
+    }
+  }
+
+  void rms_norm() {
+    begin("rms_norm");
+    for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 33, 100, 640, 2560, 6912}) {
+      for (Values kind : kAllValues) {
+        const auto x = floats(random_, count, kind), weight = floats(random_, count, Values::kPlain);
+        compare<float>(
+            "y", count, [&](const KernelSet& set, float* y) { set.rms_norm(x.data(), weight.data(), count, 1e-5f, y); },
+            sizes("count ", count));
+        compare<float>(
+            "y", count, [&](const KernelSet& set, float* y) { set.rms_norm(y, weight.data(), count, 1e-5f, y); },
+            sizes("count ", count, ", in place"), &x);
+      }
+    }
+  }
+
+  void add() {
+    begin("add");
+    for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 100, 2560}) {
+      for (Values kind : kAllValues) {
+        const auto x = floats(random_, count, kind), z = floats(random_, count, kind);
+        compare<float>(
+            "y", count, [&](const KernelSet& set, float* y) { set.add(x.data(), z.data(), count, y); },
+            sizes("count ", count));
+        compare<float>(
+            "y", count, [&](const KernelSet& set, float* y) { set.add(y, z.data(), count, y); },
+            sizes("count ", count, ", in place"), &x);
+      }
+    }
+  }
+
+  void gate() {
+    begin("gate");
+    for (Activation act : {Activation::kIdentity, Activation::kRelu, Activation::kRelu2, Activation::kSilu}) {
+      for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 100, 2560}) {
+        for (Values kind : kAllValues) {
+          const auto gate = floats(random_, count, kind), up = floats(random_, count, Values::kPlain);
+          const auto description = sizes("count ", count, ", activation ", static_cast<int>(act));
+          compare<float>(
+              "y", count, [&](const KernelSet& set, float* y) { set.gate(gate.data(), up.data(), act, count, y); },
+              description);
+          compare<float>(
+              "y", count, [&](const KernelSet& set, float* y) { set.gate(y, up.data(), act, count, y); },
+              description, &gate);
+        }
+      }
+    }
+  }
+
+  void rope() {
+    begin("rope");
+    for (int64_t half : {1, 4, 7, 8, 9, 16, 17, 50, 64}) {
+      for (Values kind : kAllValues) {
+        const auto x = floats(random_, 2 * half, kind);
+        const auto cosine = floats(random_, half, Values::kPlain), sine = floats(random_, half, Values::kPlain);
+        compare<float>(
+            "x", 2 * half, [&](const KernelSet& set, float* y) { set.rope(y, cosine.data(), sine.data(), half); },
+            sizes("half ", half), &x);
+      }
+    }
+  }
+
+  // values, then max and sum.
+  void attend_page() {
+    begin("attend_page");
+    for (int64_t head_dim : {1, 7, 8, 9, 31, 64, 100, 128}) {
+      for (int64_t tokens : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 40, 57, 63, 64}) {
+        for (Values kind : {Values::kPlain, Values::kWide, Values::kSpecial, Values::kZero}) {
+          const auto q = floats(random_, head_dim, kind);
+          const auto k_page = floats(random_, head_dim * kPageTokens, kind == Values::kSpecial ? kind : Values::kPlain);
+          const auto v_page = floats(random_, kPageTokens * head_dim, kind);
+          compare<float>(
+              "values, max, sum", head_dim + 2,
+              [&](const KernelSet& set, float* y) {
+                AttentionPart part = {0.0f, 0.0f, y};
+                set.attend_page({q.data(), k_page.data(), v_page.data(), head_dim, tokens, 0.09f}, &part);
+                y[head_dim] = part.max;
+                y[head_dim + 1] = part.sum;
+              },
+              sizes("head_dim ", head_dim, ", tokens ", tokens));
+        }
+      }
+    }
+  }
+
+  void merge_attention() {
+    begin("merge_attention");
+    for (int64_t head_dim : {1, 7, 8, 9, 64, 100, 128}) {
+      for (Values kind : kAllValues) {
+        auto earlier = floats(random_, head_dim + 2, kind), later = floats(random_, head_dim + 2, kind);
+        for (bool first : {true, false}) {
+          const float total_max = first ? -std::numeric_limits<float>::infinity() : earlier[0];
+          compare<float>(
+              "values, max, sum", head_dim + 2,
+              [&](const KernelSet& set, float* y) {
+                AttentionPart total = {total_max, first ? 0.0f : earlier[1], y};
+                set.merge_attention({later[0], later[1], later.data() + 2}, head_dim, &total);
+                y[head_dim] = total.max;
+                y[head_dim + 1] = total.sum;
+              },
+              sizes("head_dim ", head_dim), &earlier);
+        }
+      }
+    }
+  }
+
+  void finish_attention() {
+    begin("finish_attention");
+    for (int64_t head_dim : {1, 7, 8, 9, 64, 100, 128}) {
+      for (Values kind : kAllValues) {
+        auto values = floats(random_, head_dim, kind);
+        const float sum = 1.0f + random_.uniform();
+        compare<float>(
+            "y", head_dim,
+            [&](const KernelSet& set, float* y) { set.finish_attention({0.0f, sum, values.data()}, head_dim, y); },
+            sizes("head_dim ", head_dim));
+      }
+    }
+  }
+
+  const KernelSet& set_;
+  const KernelSet& scalar_;
+  Random random_;
+  std::vector<KernelCheck> checks_;
+};
+
+}  // namespace
+
+std::vector<KernelCheck> check_kernel_set(const KernelSet& set, uint64_t seed) {
+  return Checker(set, *find_kernel_set("scalar"), seed).run();
+}
+
+}  // namespace tritium::kernels

@@ -1,0 +1,12 @@
+#include "model/family.h"
+
+#include "base/error.h"
+
+namespace tritium {
+
+FamilyBuilder find_family(const std::string& architecture) {
+  if (architecture == "bitnet") return build_bitnet;
+  throw ModelLoadError(concat("[config] unknown architecture '", architecture, "'; known are bitnet"));
+}
+
+}  // namespace tritium

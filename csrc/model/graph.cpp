@@ -1,0 +1,34 @@
+#include "model/graph.h"
+
+#include <sstream>
+
+namespace tritium {
+
+std::string_view operator_name(const OperatorKind& kind) {
+  return std::visit(Overloaded{
+                        [](const EmbeddingOp&) { return "embedding"; },
+                        [](const RmsNormOp&) { return "rms_norm"; },
+                        [](const TernaryLinearOp&) { return "ternary_linear"; },
+                        [](const DenseLinearOp&) { return "dense_linear"; },
+                        [](const RopeOp&) { return "rope"; },
+                        [](const AttentionOp&) { return "attention"; },
+                        [](const GateOp&) { return "gate"; },
+                        [](const AddOp&) { return "add"; },
+                        [](const SelectOutputsOp&) { return "select_outputs"; },
+                    },
+                    kind);
+}
+
+std::string Graph::describe() const {
+  std::ostringstream out;
+  for (const Operator& op : operators) {
+    const Value& result = values[op.output];
+    out << op.name << ": " << operator_name(op.kind) << "(";
+    for (size_t i = 0; i < op.inputs.size(); ++i) out << (i ? ", " : "") << values[op.inputs[i]].name;
+    out << ") -> " << result.name << " [" << (result.rows == RowKind::kTokens ? "tokens" : "outputs") << ", "
+        << result.width << "]\n";
+  }
+  return out.str();
+}
+
+}  // namespace tritium

@@ -1,0 +1,85 @@
+// The operators that a graph is made of. Each kind is a struct of its attributes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "model/model_config.h"
+
+namespace tritium {
+
+using ValueId = int;
+using WeightId = int;  // index into the model's ternary or dense weights
+
+// Row `id` of a dense matrix (vocab, width) for each token id.
+struct EmbeddingOp {
+  WeightId weight;  // dense
+};
+
+// x / sqrt(mean(x²) + eps) * weight, by row.
+struct RmsNormOp {
+  WeightId weight;  // dense (width)
+  float eps;
+};
+
+// BitLinear: the input row is quantised to int8 by its absmax, the weights are ternary (arXiv:2402.17764).
+struct TernaryLinearOp {
+  WeightId weight;  // ternary (outputs, inputs)
+};
+
+// x · Wᵀ in float32 with floating-point weights.
+struct DenseLinearOp {
+  WeightId weight;  // dense (outputs, inputs)
+};
+
+// Rotary positions, half-split pairs (j, j + head_dim / 2), angle position * theta^(-2j / head_dim) (arXiv:2104.09864).
+struct RopeOp {
+  int64_t heads;
+  int64_t head_dim;
+  double theta;
+};
+
+// Appends k and v to the cache of `layer`, then causal softmax attention with grouped queries, scale 1 / sqrt(head_dim).
+struct AttentionOp {
+  int64_t layer;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+};
+
+// activation(gate) * up.
+struct GateOp {
+  ActivationKind activation;
+};
+
+// x + z.
+struct AddOp {};
+
+// The rows whose result is wanted.
+struct SelectOutputsOp {};
+
+using OperatorKind = std::variant<EmbeddingOp, RmsNormOp, TernaryLinearOp, DenseLinearOp, RopeOp, AttentionOp, GateOp,
+                                  AddOp, SelectOutputsOp>;
+
+// "ternary_linear".
+std::string_view operator_name(const OperatorKind& kind);
+
+struct Operator {
+  std::string name;  // where in the model: "model.layers.0.self_attn.q_proj"
+  OperatorKind kind;
+  std::vector<ValueId> inputs;
+  ValueId output = -1;
+};
+
+// Calls the matching one of several lambdas: std::visit(Overloaded{[](const AddOp&) {…}, [](const auto&) {…}}, kind).
+template <class... Callables>
+struct Overloaded : Callables... {
+  using Callables::operator()...;
+};
+template <class... Callables>
+Overloaded(Callables...) -> Overloaded<Callables...>;
+
+}  // namespace tritium

@@ -1,0 +1,35 @@
+// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale, read row by row from whatever bytes hold it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/thread_pool.h"
+#include "model/model_config.h"
+#include "model/tensor_source.h"
+
+namespace tritium {
+
+struct TernaryWeight {
+  StoredTensor tensor;  // packed codes, or the floating-point masters to be ternarised
+  int64_t rows = 0;     // outputs, N
+  int64_t columns = 0;  // inputs, K
+  // Stored with packed codes; absent for masters, whose scale is mean |W| and multiplies (arXiv:2402.17764, absmean).
+  std::optional<float> stored_scale;
+  ScaleDirection direction = ScaleDirection::kMultiply;
+
+  bool is_masters() const { return !stored_scale.has_value(); }
+};
+
+// Scale of the matrix: the stored one, or max(mean |W|, 1e-5) over the masters, the same for every thread count.
+// ModelLoadError if a master is not finite.
+float weight_scale(const TernaryWeight& weight, ThreadPool& threads);
+
+// Rows [begin, end) as trits (end - begin, columns). Masters become clip(rint(W / scale), -1, 1), half to even.
+// ModelLoadError names tensor, row and column of a code 3.
+void read_trits(const TernaryWeight& weight, float scale, int64_t begin, int64_t end, int8_t* trits);
+
+// `count` elements of a plain floating-point tensor from `first` on, widened to float32.
+void read_floats(const StoredTensor& tensor, int64_t first, int64_t count, float* values);
+
+}  // namespace tritium

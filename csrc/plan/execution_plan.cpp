@@ -1,0 +1,86 @@
+#include "plan/execution_plan.h"
+
+#include <iomanip>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace tritium {
+namespace {
+
+std::string megabytes(int64_t bytes) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(2) << static_cast<double>(bytes) / 1e6 << " MB";
+  return out.str();
+}
+
+void describe_values(std::ostringstream& out, const ExecutionPlan& plan, const std::vector<PlanValueId>& ids) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const PlanValue& value = plan.values[ids[i]];
+    out << (i ? ", " : "") << value.name;
+    if (value.offset != kOutsideArena) out << "@" << value.offset;
+  }
+}
+
+}  // namespace
+
+std::string_view optimization_level_name(OptimizationLevel level) {
+  return level == OptimizationLevel::kNone ? "none" : "basic";
+}
+
+OptimizationLevel parse_optimization_level(std::string_view name) {
+  if (name == "none") return OptimizationLevel::kNone;
+  if (name == "basic") return OptimizationLevel::kBasic;
+  throw OptimizationError(concat("[plan] unknown optimization level '", name, "'; known are none, basic"));
+}
+
+std::string_view step_name(const StepKind& kind) {
+  return std::visit(Overloaded{
+                        [](const EmbeddingOp&) { return "embedding"; },
+                        [](const RmsNormOp&) { return "rms_norm"; },
+                        [](const QuantizeStep&) { return "quantize"; },
+                        [](const NormQuantizeStep&) { return "rms_norm_quantize"; },
+                        [](const TernaryMatmulStep& step) {
+                          return step.adds_residual ? "ternary_matmul_add" : "ternary_matmul";
+                        },
+                        [](const DenseLinearOp&) { return "dense_matmul"; },
+                        [](const RopeOp&) { return "rope"; },
+                        [](const AttentionStep& step) { return step.rotates ? "rope_attention" : "attention"; },
+                        [](const GateOp&) { return "gate"; },
+                        [](const AddOp&) { return "add"; },
+                        [](const SelectOutputsOp&) { return "select_outputs"; },
+                    },
+                    kind);
+}
+
+int64_t PlanValue::bytes(int64_t count) const {
+  switch (storage) {
+    case Storage::kTokenIds:
+    case Storage::kFloat:
+      return count * width * 4;
+    case Storage::kQuantized:
+      return count * (padded_width() + 8);
+  }
+  return 0;
+}
+
+std::string ExecutionPlan::describe() const {
+  std::ostringstream out;
+  out << "plan: level " << optimization_level_name(options.level) << ", " << steps.size() << " steps, up to "
+      << options.max_tokens << " tokens a pass, context " << options.context_size << ", sequences "
+      << options.max_sequences << "\n";
+  out << "memory: arena " << megabytes(memory.arena) << ", weights " << megabytes(memory.weights) << ", kv cache "
+      << megabytes(memory.kv_cache) << ", outputs " << megabytes(memory.outputs) << ", total "
+      << megabytes(estimated_memory()) << "\n";
+  for (const std::string& fusion : fusions) out << "fusion: " << fusion << "\n";
+  for (size_t i = 0; i < steps.size(); ++i) {
+    out << std::setw(4) << i << "  " << std::left << std::setw(20) << step_name(steps[i].kind) << std::right << " (";
+    describe_values(out, *this, steps[i].inputs);
+    out << ") -> (";
+    describe_values(out, *this, steps[i].outputs);
+    out << ")\n";
+  }
+  return out.str();
+}
+
+}  // namespace tritium

@@ -1,0 +1,111 @@
+// ExecutionPlan: the steps that run a model, over offsets into one arena. Data that every backend walks; it holds no
+// pointers and no functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "model/graph.h"
+
+namespace tritium {
+
+enum class OptimizationLevel {
+  kNone,   // the graph as it is
+  kBasic,  // with fusions
+};
+
+std::string_view optimization_level_name(OptimizationLevel level);         // "none", "basic"
+OptimizationLevel parse_optimization_level(std::string_view name);        // OptimizationError lists the known names
+
+// Rows of float32 -> int8 rows with the absmax and the sum of each.
+struct QuantizeStep {};
+
+// RMSNorm whose result is wanted as int8 only.
+struct NormQuantizeStep {
+  WeightId weight;  // dense (width)
+  float eps;
+};
+
+// int8 rows times ternary matrices that share them. Inputs: the quantised rows, then the residual if one is added.
+// Outputs: one a weight.
+struct TernaryMatmulStep {
+  std::vector<WeightId> weights;
+  bool adds_residual = false;
+};
+
+// Attention; with `rotates`, q and k come unrotated and the rotary positions are applied on the way.
+struct AttentionStep {
+  AttentionOp attention;
+  bool rotates = false;
+  double theta = 0;  // of the rotary positions, if it rotates
+};
+
+using StepKind = std::variant<EmbeddingOp, RmsNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,
+                              RopeOp, AttentionStep, GateOp, AddOp, SelectOutputsOp>;
+
+std::string_view step_name(const StepKind& kind);  // "ternary_matmul"
+
+using PlanValueId = int;
+
+struct Step {
+  std::string name;  // where in the model
+  StepKind kind;
+  std::vector<PlanValueId> inputs;
+  std::vector<PlanValueId> outputs;
+};
+
+enum class Storage {
+  kTokenIds,   // int32; given by the caller
+  kFloat,      // float32 (rows, width)
+  kQuantized,  // int8 (rows, width padded to kQuantizedColumns), then float32 absmax (rows), then int32 sum (rows)
+};
+
+inline constexpr int64_t kQuantizedColumns = 16;
+inline constexpr int64_t kOutsideArena = -1;
+
+struct PlanValue {
+  std::string name;
+  Storage storage = Storage::kFloat;
+  RowKind rows = RowKind::kTokens;
+  int64_t width = 0;
+  int64_t offset = kOutsideArena;  // bytes from the start of the arena; the input and the output lie outside
+
+  int64_t padded_width() const { return (width + kQuantizedColumns - 1) / kQuantizedColumns * kQuantizedColumns; }
+  // Bytes for `count` rows.
+  int64_t bytes(int64_t count) const;
+};
+
+struct MemoryEstimate {
+  int64_t arena = 0;     // bytes of intermediate values
+  int64_t weights = 0;   // bytes of packed weights and other constants; mapped files not counted
+  int64_t kv_cache = 0;  // bytes of KV pages when every sequence is full
+  int64_t outputs = 0;   // bytes of one output row a sequence
+
+  int64_t total() const { return arena + weights + kv_cache + outputs; }
+};
+
+struct PlanOptions {
+  OptimizationLevel level = OptimizationLevel::kBasic;
+  int64_t max_tokens = 256;    // rows of one pass
+  int64_t context_size = 0;    // tokens of one sequence
+  int64_t max_sequences = 1;
+};
+
+struct ExecutionPlan {
+  PlanOptions options;
+  std::vector<PlanValue> values;
+  std::vector<Step> steps;
+  PlanValueId input = -1;
+  PlanValueId output = -1;
+  std::vector<std::string> fusions;  // "residual_into_matmul x60"
+  MemoryEstimate memory;
+
+  int64_t estimated_memory() const { return memory.total(); }
+  // Steps with their arena places, fusions and memory, as text.
+  std::string describe() const;
+};
+
+}  // namespace tritium

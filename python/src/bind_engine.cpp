@@ -1,0 +1,179 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "bindings.h"
+#include "engine/engine_builder.h"
+#include "engine/session.h"
+
+namespace py = pybind11;
+
+namespace tritium::python {
+namespace {
+
+using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using FedTuple = std::tuple<SequenceId, std::vector<int32_t>, bool>;
+
+std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
+                                             std::optional<int64_t> memory_limit, const std::string& level) {
+  EngineOptions options;
+  options.device = std::move(device);
+  options.level = parse_optimization_level(level);
+  if (threads) {
+    if (*threads < 1 || *threads > 1024) {
+      throw DeviceError(concat("[threads] the number of threads must lie in [1, 1024], got ", *threads));
+    }
+    options.threads = static_cast<int>(*threads);
+  }
+  if (memory_limit) {
+    if (*memory_limit < 1) throw MemoryLimitError(concat("[memory] the limit must be at least 1 byte, got ", *memory_limit));
+    options.memory_limit = static_cast<size_t>(*memory_limit);
+  }
+  return build_engine(options);
+}
+
+// The array takes the matrix over; nothing is copied.
+py::array_t<float> to_array(FloatMatrix matrix) {
+  float* data = matrix.data.release();
+  const py::capsule owner(data, [](void* pointer) { delete[] static_cast<float*>(pointer); });
+  return py::array_t<float>({matrix.rows, matrix.columns}, data, owner);
+}
+
+void bind_plan(py::module_& module) {
+  py::class_<ExecutionPlan>(module, "ExecutionPlan")
+      .def_property_readonly("steps",
+                             [](const ExecutionPlan& plan) {
+                               std::vector<std::string> names;
+                               for (const Step& step : plan.steps) names.emplace_back(step_name(step.kind));
+                               return names;
+                             })
+      .def_readonly("fusions", &ExecutionPlan::fusions)
+      .def_property_readonly("arena_bytes", [](const ExecutionPlan& plan) { return plan.memory.arena; })
+      .def_property_readonly("weight_bytes", [](const ExecutionPlan& plan) { return plan.memory.weights; })
+      .def_property_readonly("kv_bytes", [](const ExecutionPlan& plan) { return plan.memory.kv_cache; })
+      .def_property_readonly("output_bytes", [](const ExecutionPlan& plan) { return plan.memory.outputs; })
+      .def_property_readonly("estimated_memory", &ExecutionPlan::estimated_memory)
+      .def("describe", &ExecutionPlan::describe);
+}
+
+void bind_inference_engine(py::module_& module) {
+  py::class_<MemoryUsage>(module, "MemoryUsage")
+      .def_readonly("weights", &MemoryUsage::weights)
+      .def_readonly("kv_cache", &MemoryUsage::kv_cache)
+      .def_property_readonly("active", [](const MemoryUsage& usage) { return usage.pool.active; })
+      .def_property_readonly("peak", [](const MemoryUsage& usage) { return usage.pool.peak; })
+      .def_property_readonly("cached", [](const MemoryUsage& usage) { return usage.pool.cached; })
+      .def_property_readonly("limit", [](const MemoryUsage& usage) { return usage.pool.limit; });
+
+  py::class_<InferenceEngine, std::shared_ptr<InferenceEngine>>(module, "InferenceEngine")
+      .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("threads") = py::none(),
+           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic")
+      .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
+      .def_property_readonly("threads", &InferenceEngine::threads)
+      .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)
+      .def(
+          "plan",
+          [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size) {
+            return engine.plan(model, engine.plan_options(model, context_size, 1));
+          },
+          py::arg("model"), py::arg("context_size") = py::none())
+      .def(
+          "infer",
+          [](InferenceEngine& engine, std::shared_ptr<Model> model, const TokenArray& token_ids) {
+            if (token_ids.ndim() != 1) {
+              throw BatchProcessingError(concat("[engine] token ids must have 1 dimension, got ", token_ids.ndim()));
+            }
+            FloatMatrix logits;
+            {
+              const std::span<const int32_t> ids(token_ids.data(), static_cast<size_t>(token_ids.size()));
+              py::gil_scoped_release release;
+              logits = engine.infer(std::move(model), ids);
+            }
+            return to_array(std::move(logits));
+          },
+          py::arg("model"), py::arg("token_ids"))
+      .def("memory_usage", &InferenceEngine::memory_usage);
+}
+
+void bind_session(py::module_& module) {
+  py::class_<SamplingOptions>(module, "Sampling")
+      .def(py::init([](float temperature, int32_t top_k, float top_p, float min_p, float repetition_penalty,
+                       int32_t repetition_window, uint64_t seed, int32_t logprobs) {
+             SamplingOptions options{temperature,       top_k, top_p,   min_p, repetition_penalty,
+                                     repetition_window, seed,  logprobs};
+             options.validate();
+             return options;
+           }),
+           py::kw_only(), py::arg("temperature") = 0.0f, py::arg("top_k") = 0, py::arg("top_p") = 1.0f,
+           py::arg("min_p") = 0.0f, py::arg("repetition_penalty") = 1.0f, py::arg("repetition_window") = 64,
+           py::arg("seed") = 0, py::arg("logprobs") = -1);
+
+  py::class_<SampledToken>(module, "StepResult")
+      .def_property_readonly(
+          "token", [](const SampledToken& token) { return token.id < 0 ? std::nullopt : std::optional(token.id); })
+      .def_readonly("logprob", &SampledToken::logprob)
+      .def_property_readonly("top_logprobs", [](const SampledToken& token) {
+        return token.logprob ? std::optional(token.top_logprobs) : std::nullopt;
+      });
+
+  py::class_<Session>(module, "Session")
+      .def(py::init([](std::shared_ptr<InferenceEngine> engine, std::shared_ptr<Model> model,
+                       std::optional<int64_t> context_size, int64_t max_sequences) {
+             py::gil_scoped_release release;
+             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences);
+           }),
+           py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1)
+      .def_property_readonly("context_size", &Session::context_size)
+      .def_property_readonly("plan", [](const Session& session) { return session.plan(); })
+      .def(
+          "open",
+          [](Session& session, std::optional<SamplingOptions> sampling) {
+            py::gil_scoped_release release;
+            return session.open(sampling.value_or(SamplingOptions{}));
+          },
+          py::arg("sampling") = py::none())
+      .def(
+          "fork",
+          [](Session& session, SequenceId sequence, std::optional<SamplingOptions> sampling) {
+            py::gil_scoped_release release;
+            return session.fork(sequence, sampling.value_or(SamplingOptions{}));
+          },
+          py::arg("sequence"), py::arg("sampling") = py::none())
+      .def("close", &Session::close, py::arg("sequence"), py::call_guard<py::gil_scoped_release>())
+      .def("length", &Session::length, py::arg("sequence"), py::call_guard<py::gil_scoped_release>())
+      .def("truncate", &Session::truncate, py::arg("sequence"), py::arg("length"),
+           py::call_guard<py::gil_scoped_release>())
+      .def(
+          "step",
+          [](Session& session, const std::vector<FedTuple>& fed) {
+            std::vector<Feed> feeds;
+            for (const auto& [sequence, token_ids, sample] : fed) feeds.push_back({sequence, token_ids, sample});
+            py::gil_scoped_release release;
+            return session.step(feeds);
+          },
+          py::arg("feeds"))
+      .def(
+          "logits",
+          [](Session& session, SequenceId sequence, const std::vector<int32_t>& token_ids) {
+            FloatMatrix logits;
+            {
+              py::gil_scoped_release release;
+              logits = session.logits(sequence, token_ids);
+            }
+            return to_array(std::move(logits));
+          },
+          py::arg("sequence"), py::arg("token_ids"));
+}
+
+}  // namespace
+
+void bind_engine(py::module_& module) {
+  bind_plan(module);
+  bind_inference_engine(module);
+  bind_session(module);
+  module.def("default_thread_count", &default_thread_count);
+}
+
+}  // namespace tritium::python

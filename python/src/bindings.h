@@ -1,0 +1,17 @@
+// The parts of the extension module; each adds its classes.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace tritium::python {
+
+// Python's error classes (tritium.errors) for ours.
+void bind_errors(pybind11::module_& module);
+void bind_model(pybind11::module_& module);
+void bind_engine(pybind11::module_& module);
+
+}  // namespace tritium::python
+
+namespace tritium {
+void bind_kernels(pybind11::module_& module);
+}

@@ -1,0 +1,8 @@
+"""`python -m tritium` is the command `tritium`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""The compiled core. Everything here is re-exported or wrapped by the package; import from `tritium`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class MappedFile:
+    """The bytes of a file, read-only; supports the buffer protocol (memoryview(file), without a copy)."""
+
+    @staticmethod
+    def open(path: str, mmap: bool = True) -> MappedFile:
+        """Map `path` (or read it with mmap=False). ModelLoadError if it is missing or not readable."""
+
+    @property
+    def path(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class ModelConfig:
+    """Sizes and rules of a decoder language model. The constructor validates: ModelLoadError names the field."""
+
+    def __init__(
+        self,
+        *,
+        architecture: str,  # "bitnet"
+        vocab_size: int,
+        hidden_size: int,
+        intermediate_size: int,
+        layers: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        context_length: int,
+        rms_norm_eps: float,
+        rope_theta: float,
+        activation: str,  # "relu2" | "silu"
+        tied_head: bool,
+        scale_direction: str = "multiply",  # y = acc * scale ("multiply") or acc / scale ("divide")
+    ) -> None: ...
+    architecture: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context_length: int
+    rms_norm_eps: float
+    rope_theta: float
+    activation: str
+    tied_head: bool
+    scale_direction: str
+
+class TensorSource:
+    """Named tensors as spans of files, in the neutral names of `csrc/model` (those of Hugging Face)."""
+
+    def __init__(self) -> None: ...
+    def add(
+        self,
+        name: str,
+        *,
+        dtype: str,  # "float32" | "float16" | "bfloat16" | "uint8"
+        encoding: str,  # "plain" | "ternary_stripes" (2-bit codes, four stripes of rows)
+        shape: Sequence[int],  # the logical shape: (rows, columns) for ternary_stripes
+        file: MappedFile,
+        offset: int,  # bytes from the start of the file
+        nbytes: int,
+    ) -> None:
+        """ModelLoadError if the span leaves the file, does not fit the shape, or the name is taken."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, name: object) -> bool: ...
+    def names(self) -> list[str]: ...
+
+class Model:
+    """A model: configuration, tensors and operator graph. Immutable."""
+
+    def __init__(self, config: ModelConfig, source: TensorSource) -> None:
+        """ModelLoadError if a tensor is missing, has a wrong shape or dtype, or a scale is not finite."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+    @property
+    def parameter_count(self) -> int: ...
+    @property
+    def ternary_parameter_count(self) -> int: ...
+    @property
+    def weight_form(self) -> str:
+        """"packed" (2-bit codes with stored scales) or "masters" (floats, ternarised by absmean at load)."""
+
+    @property
+    def graph(self) -> str:
+        """The operator graph as text, one operator a line."""
+
+class MemoryUsage:
+    @property
+    def weights(self) -> int:
+        """Bytes of packed weights; the mapped files are not counted."""
+
+    @property
+    def kv_cache(self) -> int:
+        """Bytes of KV pages in use."""
+
+    @property
+    def active(self) -> int:
+        """Bytes of the pool in use: arenas and staging."""
+
+    @property
+    def peak(self) -> int: ...
+    @property
+    def cached(self) -> int: ...
+    @property
+    def limit(self) -> int: ...
+
+class ExecutionPlan:
+    @property
+    def steps(self) -> list[str]: ...
+    @property
+    def fusions(self) -> list[str]: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of the KV pages of one full context."""
+
+    @property
+    def estimated_memory(self) -> int:
+        """arena_bytes + weight_bytes + kv_bytes."""
+
+    def describe(self) -> str: ...
+
+class InferenceEngine:
+    def __init__(
+        self,
+        device: str = "auto",
+        threads: int | None = None,
+        memory_limit: int | None = None,  # bytes; everything that the engine allocates
+        optimization_level: str = "basic",  # "none" | "basic"
+    ) -> None:
+        """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def kernel_set(self) -> str: ...
+    def plan(self, model: Model, context_size: int | None = None) -> ExecutionPlan:
+        """The plan that this engine would run; nothing is allocated or packed."""
+
+    def infer(self, model: Model, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Logits (tokens, vocab_size) of one sequence of ids (tokens,)."""
+
+    def memory_usage(self) -> MemoryUsage: ...
+
+class Sampling:
+    """How the next token is chosen; temperature 0 is greedy. BatchProcessingError for values out of range."""
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        repetition_window: int = 64,
+        seed: int = 0,
+        logprobs: int = -1,  # -1: none; n: the chosen token's and the n best tokens' log-probabilities
+    ) -> None: ...
+
+class StepResult:
+    """What one sequence got back from a step."""
+
+    @property
+    def token(self) -> int | None:
+        """The sampled id, None if the step asked for nothing."""
+
+    @property
+    def logprob(self) -> float | None: ...
+    @property
+    def top_logprobs(self) -> list[tuple[int, float]] | None: ...
+
+class Session:
+    """Sequences of one model on one engine. Several threads may call it; calls queue."""
+
+    def __init__(
+        self,
+        engine: InferenceEngine,
+        model: Model,
+        context_size: int | None = None,  # tokens a sequence; default the model's, at most 4096
+        max_sequences: int = 1,
+    ) -> None:
+        """MemoryLimitError if the plan's estimate passes the engine's limit; nothing is allocated then."""
+
+    @property
+    def context_size(self) -> int: ...
+    @property
+    def plan(self) -> ExecutionPlan: ...
+    def open(self, sampling: Sampling | None = None) -> int:
+        """A new sequence's id. BatchProcessingError if max_sequences are open."""
+
+    def close(self, sequence: int) -> None:
+        """Frees its pages; unknown ids are ignored."""
+
+    def length(self, sequence: int) -> int:
+        """Tokens in the cache."""
+
+    def truncate(self, sequence: int, length: int) -> None: ...
+    def fork(self, sequence: int, sampling: Sampling | None = None) -> int:
+        """A new sequence with the same past; pages are shared until one of them is written."""
+
+    def step(self, feeds: Sequence[tuple[int, Sequence[int], bool]]) -> list[StepResult]:
+        """Feed (sequence, token ids, sample?) for each; one pass for all of them; results in order.
+
+        Token ids must lie in [0, vocab_size) and fit the context: BatchProcessingError otherwise, and no sequence
+        changes.
+        """
+
+    def logits(self, sequence: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Feed token ids; logits (tokens, vocab_size) of every position."""
+
+class KernelSet:
+    """One kernel set, for tests and `tritium doctor`. Arrays are numpy; see csrc/kernels/kernel_set.h."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def supported(self) -> bool: ...
+    def quantize(self, x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
+        """x (tokens, K) -> q (tokens, K), absmax (tokens,), sum (tokens,)."""
+
+    def ternary_matmul(
+        self, weights: NDArray[np.int8], q: NDArray[np.int8], gemm: bool = False
+    ) -> NDArray[np.int32]:
+        """weights (N, K) in {-1, 0, 1}, q (tokens, K) -> acc (tokens, N). gemm=False: row by row through gemv."""
+
+    def dequantize(
+        self,
+        acc: NDArray[np.int32],
+        multiplier: NDArray[np.float32],
+        bias: NDArray[np.float32] | None = None,
+        residual: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """acc (tokens, N), multiplier (tokens,), bias (N,), residual (tokens, N) -> y (tokens, N)."""
+
+    def rms_norm(self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float) -> NDArray[np.float32]: ...
+    def gate(self, gate: NDArray[np.float32], up: NDArray[np.float32], activation: str) -> NDArray[np.float32]: ...
+    def rope(
+        self, x: NDArray[np.float32], cosine: NDArray[np.float32], sine: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """x (2 * half,) -> rotated copy."""
+
+    def dense_matmul(self, weights: NDArray[Any], element: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """weights (rows, K) as float32, or uint16 bits of "float16" / "bfloat16"; x (tokens, K) -> (tokens, rows)."""
+
+    def attend(
+        self, q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32], scale: float
+    ) -> NDArray[np.float32]:
+        """q (head_dim,), k and v (tokens, head_dim) -> (head_dim,): pages of 64 merged in order."""
+
+    def check(self, seed: int = 0) -> list[tuple[str, int, str]]:
+        """Each kernel against scalar on random problems: (kernel, problems compared, first difference or "")."""
+
+def cpu_features() -> list[str]:
+    """Features that the CPU has and the operating system supports, of those that a kernel set can need."""
+
+def kernel_sets() -> list[KernelSet]:
+    """Kernel sets of this build, best first, supported here or not."""
+
+def default_thread_count() -> int: ...

@@ -1,0 +1,83 @@
+"""How do options reach a command: by flag, or by environment variable?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+class FromEnvironment(str):
+    """An option's text that an environment variable gave."""
+
+    variable: str
+
+    @classmethod
+    def read(cls, variable: str) -> FromEnvironment | None:
+        text = os.environ.get(variable)
+        if text is None:
+            return None
+        value = cls(text)
+        value.variable = variable
+        return value
+
+
+def add_option(
+    parser: argparse.ArgumentParser,
+    *flags: str,
+    type: Callable[[str], Any] = str,
+    default: Any = None,
+    help: str,
+    metavar: str | None = None,
+) -> None:
+    """An option with a value, for example add_option(parser, "-t", "--threads", type=int,
+    help=...).
+    """
+    given = FromEnvironment.read(_variable(flags))
+
+    def convert(text: str) -> Any:
+        # argparse also converts a default that is text, but only where the flag is absent.
+        try:
+            return type(text) if type is not str else text
+        except ValueError:
+            source = f"{text.variable}=" if isinstance(text, FromEnvironment) else ""
+            kind = {int: "an integer", float: "a number"}.get(type, "usable")
+            raise argparse.ArgumentTypeError(f"{source}{text} is not {kind}") from None
+
+    parser.add_argument(
+        *flags,
+        type=convert,
+        default=default if given is None else given,
+        help=help if default is None else f"{help} (default: {default})",
+        metavar=metavar or {int: "N", float: "X"}.get(type, "TEXT"),
+    )
+
+
+def add_switch(parser: argparse.ArgumentParser, flag: str, *, help: str) -> None:
+    """An option without a value. Its variable switches it on, unless that is empty or 0."""
+    given = os.environ.get(_variable((flag,)), "") not in ("", "0")
+    parser.add_argument(flag, action="store_true", default=given, help=help)
+
+
+def _variable(flags: tuple[str, ...]) -> str:
+    name = next(flag for flag in flags if flag.startswith("--"))
+    return "TRITIUM_" + name.lstrip("-").replace("-", "_").upper()
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """-m, -c, -t, --device: what runs, and on what."""
+    add_model_option(parser)
+    add_option(parser, "-c", "--ctx-size", type=int, help="tokens of prompt and answer together")
+    add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
+    add_option(parser, "--device", default="auto", metavar="NAME", help="auto or cpu")
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    add_option(
+        parser,
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="a folder or a Hugging Face id (default: the bundled model)",
+    )

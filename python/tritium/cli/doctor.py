@@ -1,0 +1,52 @@
+"""`tritium doctor`: does this installation compute what it should?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..doctor import Report, examine
+from .arguments import add_model_option, add_switch
+
+SUMMARY = "check that this installation computes right"
+DESCRIPTION = """\
+Check each kernel set that this CPU supports bit for bit against the scalar one, then run a model
+and compare with the golden answers in its folder. The exit code is 1 if anything differs.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_option(parser)
+    add_switch(parser, "--json", help="print JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    report = examine(arguments.model)
+    print(json.dumps(report.as_dict(), indent=2) if arguments.json else as_text(report))
+    return 0 if report.ok else 1
+
+
+def as_text(report: Report) -> str:
+    """A report as lines for people; the last is the verdict."""
+    failed = sum(not check.ok for check in report.checks)
+    rows = [
+        ("version", report.version),
+        ("CPU features", ", ".join(report.cpu_features) or "none that a kernel set needs"),
+        ("kernel sets", ", ".join(map(_describe_set, report.kernel_sets))),
+        ("model", report.model or "could not be run"),
+    ]
+    return "\n".join(
+        [
+            *(f"{name:<14}{value}" for name, value in rows),
+            "",
+            *(f"{'ok  ' if c.ok else 'FAIL'}  {c.name}: {c.detail}" for c in report.checks),
+            "",
+            "all is well" if report.ok else f"{failed} of {len(report.checks)} checks failed",
+        ]
+    )
+
+
+def _describe_set(entry: dict[str, object]) -> str:
+    if entry["selected"]:
+        return f"{entry['name']} (selected)"
+    return str(entry["name"]) if entry["supported"] else f"{entry['name']} (not on this CPU)"

@@ -1,0 +1,103 @@
+"""`tritium run`: what does the model say to a prompt?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import BatchProcessingError
+from ..llm import LLM
+from ..sampling import SamplingOptions
+from ..streaming import Timings
+from .arguments import FromEnvironment, add_model_options, add_option
+
+SUMMARY = "generate text after a prompt"
+DESCRIPTION = """\
+Generate text after a prompt. The text goes to stdout as it is made, everything else to stderr.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", nargs="?", metavar="PROMPT", help="the prompt (default: stdin)")
+    add_option(parser, "-p", "--prompt", help="the prompt, as an option")
+    add_model_options(parser)
+    add_option(parser, "-n", "--max-tokens", type=int, default=128, help="most tokens to generate")
+    add_option(parser, "--temp", type=float, default=0.0, help="temperature; 0 is greedy")
+    add_option(parser, "--top-k", type=int, default=0, help="draw from the N likeliest; 0 is all")
+    add_option(
+        parser, "--top-p", type=float, default=1.0, help="draw from the likeliest that sum to X"
+    )
+    add_option(
+        parser, "--min-p", type=float, default=0.0, help="drop tokens below X times the likeliest"
+    )
+    add_option(
+        parser, "--repeat-penalty", type=float, default=1.0, help="weaken the last 64 tokens"
+    )
+    add_option(parser, "-s", "--seed", type=int, help="seed of the drawing (default: random)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    prompt = _prompt(arguments)
+    sampling = SamplingOptions(
+        temperature=arguments.temp,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        min_p=arguments.min_p,
+        repetition_penalty=arguments.repeat_penalty,
+        seed=arguments.seed,
+    )
+    if arguments.model is None:
+        print("tritium: no model given, using the bundled one", file=sys.stderr, flush=True)
+    with LLM(
+        arguments.model,
+        arguments.device,
+        context_size=arguments.ctx_size,
+        threads=arguments.threads,
+        max_sequences=1,
+    ) as llm:
+        timings = None
+        for chunk in llm.stream(prompt, max_tokens=arguments.max_tokens, sampling=sampling):
+            sys.stdout.write(chunk.text)
+            sys.stdout.flush()
+            timings = chunk.timings
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    print(f"tritium: {describe(timings)}", file=sys.stderr)
+    return 0
+
+
+def describe(timings: Timings) -> str:
+    """One line: tokens, tokens per second of prefill and decode, time to the first token."""
+    return (
+        f"{timings.prompt_tokens} prompt tokens "
+        f"(prefill {timings.prefill_tokens_per_second:.1f} tokens/s), "
+        f"{timings.generated_tokens} generated tokens "
+        f"(decode {timings.decode_tokens_per_second:.1f} tokens/s), "
+        f"first token after {timings.time_to_first_token * 1000:.1f} ms"
+    )
+
+
+def _prompt(arguments: argparse.Namespace) -> str:
+    """The positional prompt, else -p, else stdin unless that is a terminal."""
+    by_option = arguments.prompt
+    if arguments.text is not None:
+        if by_option is not None and not isinstance(by_option, FromEnvironment):
+            arguments.parser.error("the prompt is given twice, as PROMPT and with -p")
+        return arguments.text
+    if by_option is not None:
+        return by_option
+    text = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
+    if not text:
+        arguments.parser.error("no prompt: give it as PROMPT, with -p, or on stdin")
+    return text
+
+
+def _read_stdin() -> str:
+    """All of stdin without its last line end."""
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BatchProcessingError(
+            f"[stdin] byte {error.start} of {len(error.object)} is not UTF-8"
+        ) from None
+    return text.removesuffix("\n").removesuffix("\r")

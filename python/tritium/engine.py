@@ -1,0 +1,94 @@
+"""How does one run a model on a device, without text?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _core
+from .errors import BatchProcessingError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from .model import Model
+
+
+class InferenceEngine:
+    """Runs models on one device with its own threads. Several threads may use it; calls queue.
+
+    device: "auto" or "cpu". threads: default the performance cores that this process may use.
+    memory_limit: bytes of everything that the engine allocates; default no limit.
+    DeviceError if the device, the thread count or the kernel set named in TRITIUM_KERNELS cannot be
+    met.
+    """
+
+    def __init__(
+        self, device: str = "auto", *, threads: int | None = None, memory_limit: int | None = None
+    ) -> None:
+        self.core = _core.InferenceEngine(device=device, threads=threads, memory_limit=memory_limit)
+
+    @property
+    def device(self) -> str:
+        """The device in use: "cpu"."""
+        return self.core.device
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that compute."""
+        return self.core.threads
+
+    @property
+    def kernel_set(self) -> str:
+        """Name of the kernel set in use: "scalar", "avx2", ..."""
+        return self.core.kernel_set
+
+    def infer(self, model: Model, x: ArrayLike) -> NDArray[np.float32]:
+        """Logits of one sequence.
+
+        x: token ids, integers of shape (tokens,), each in [0, vocab_size). Returns float32 (tokens,
+        vocab_size). BatchProcessingError if x is empty, longer than the model's context, or holds
+        something else.
+        """
+        ids = as_token_ids(x, vocab_size=model.config.vocab_size, where="infer")
+        return self.core.infer(model.core, np.asarray(ids, dtype=np.int32))
+
+    def plan(self, model: Model, *, context_size: int | None = None) -> _core.ExecutionPlan:
+        """What this engine would run for `model`, and its memory. Nothing is allocated."""
+        return self.core.plan(model.core, context_size)
+
+    def memory_usage(self) -> _core.MemoryUsage:
+        """Bytes in use now, by kind."""
+        return self.core.memory_usage()
+
+
+def as_token_ids(values: ArrayLike | Sequence[int], *, vocab_size: int, where: str) -> list[int]:
+    """`values` as a list of token ids (tokens,).
+
+    BatchProcessingError, its message beginning with [where], if they are not a one-dimensional,
+    non-empty array of integers in [0, vocab_size).
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        raise BatchProcessingError(
+            f"[{where}] token ids must have one dimension, got rows"
+        ) from None
+    if array.size == 0:
+        raise BatchProcessingError(f"[{where}] 0 tokens given, at least 1 is needed")
+    if array.dtype == object or not np.issubdtype(array.dtype, np.integer):
+        raise BatchProcessingError(f"[{where}] token ids must be integers, got {array.dtype}")
+    if array.ndim != 1:
+        raise BatchProcessingError(
+            f"[{where}] token ids must have 1 dimension, got {array.ndim} with shape {array.shape}"
+        )
+    wrong = np.flatnonzero((array < 0) | (array >= vocab_size))
+    if wrong.size:
+        position = int(wrong[0])
+        raise BatchProcessingError(
+            f"[{where}] token id {array[position]} at position {position} is out of range: "
+            f"the vocabulary has {vocab_size} tokens"
+        )
+    return array.tolist()

@@ -1,0 +1,365 @@
+"""How does one get text out of a language model?"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+import numpy as np
+
+from . import _core
+from .engine import InferenceEngine, as_token_ids
+from .errors import BatchProcessingError, ModelLoadError
+from .generation import PROMPT_TOKENS_PER_STEP, Request, Slots, generate_chunks
+from .model import Model, load
+from .sampling import SamplingOptions
+from .streaming import GenerationResult, TextBuilder, TextChunk, join
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Prompt: TypeAlias = "str | Sequence[int] | NDArray[np.integer]"
+"""Text, or token ids (tokens,) that are fed as they are."""
+
+
+class LLM:
+    """A language model ready to answer. Several threads may use it; their steps take turns.
+
+    source_or_model: a folder, a hub id, a loaded Model, or None for the bundled model. device:
+    "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
+    most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
+    engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
+
+    ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
+    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
+    """
+
+    def __init__(
+        self,
+        source_or_model: str | Path | Model | None = None,
+        device: str = "auto",
+        *,
+        context_size: int | None = None,
+        threads: int | None = None,
+        memory_limit: int | None = None,
+        max_sequences: int = 8,
+    ) -> None:
+        self._model = (
+            source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
+        )
+        self._tokenizer = self._load_tokenizer()
+        self._engine = InferenceEngine(device, threads=threads, memory_limit=memory_limit)
+        if context_size is not None:
+            _check_count("context_size", context_size, 1, self._model.config.context_length)
+        _check_count("max_sequences", max_sequences, 1, None)
+        session = _core.Session(self._engine.core, self._model.core, context_size, max_sequences)
+        self._slots: Slots | None = Slots(session, max_sequences)
+        self._context_size = session.context_size
+        self._plan = session.plan
+
+    def _load_tokenizer(self) -> Tokenizer | None:
+        file = self._model.tokenizer_file
+        if file is None:
+            return None
+        return Tokenizer.from_file(file, vocab_size=self._model.config.vocab_size)
+
+    @property
+    def model(self) -> Model:
+        return self._model
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """None where the model comes without one; prompts are token ids then."""
+        return self._tokenizer
+
+    @property
+    def engine(self) -> InferenceEngine:
+        return self._engine
+
+    @property
+    def context_size(self) -> int:
+        """Tokens of prompt and answer together."""
+        return self._context_size
+
+    @property
+    def plan(self) -> _core.ExecutionPlan:
+        """The steps that the engine runs, and their memory."""
+        return self._plan
+
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = ...,
+        sampling: SamplingOptions | None = ...,
+        stop: str | Sequence[str] | None = ...,
+        logprobs: int | None = ...,
+    ) -> GenerationResult: ...
+    @overload
+    def generate(
+        self,
+        prompt: Sequence[Prompt],
+        *,
+        max_tokens: int = ...,
+        sampling: SamplingOptions | None = ...,
+        stop: str | Sequence[str] | None = ...,
+        logprobs: int | None = ...,
+    ) -> list[GenerationResult]: ...
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        *,
+        max_tokens: int = 128,
+        sampling: SamplingOptions | None = None,
+        stop: str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+    ) -> GenerationResult | list[GenerationResult]:
+        """The whole answer to a prompt; for a list of prompts, a list of answers in the same order.
+
+        A list is worked on together, and each answer is what its prompt alone would get. Parameters
+        as in `stream`.
+        """
+        batch = _is_batch(prompt)
+        requests = self._requests(
+            list(prompt) if batch else [prompt], max_tokens, sampling, stop, logprobs
+        )
+        chunks: list[list[TextChunk]] = [[] for _ in requests]
+        with closing(generate_chunks(self._open_slots(), requests, check=self._check_open)) as run:
+            for index, chunk in run:
+                chunks[index].append(chunk)
+        results = [join(own) for own in chunks]
+        return results if batch else results[0]
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 128,
+        sampling: SamplingOptions | None = None,
+        stop: str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+    ) -> Iterator[TextChunk]:
+        """The answer to a prompt, chunk by chunk as it is made.
+
+        max_tokens: most tokens to generate; fewer where the context ends. sampling: default greedy.
+        stop: strings that end the answer and are not part of it. logprobs: n adds log-probabilities
+        of each token and of the n likeliest ones.
+
+        Closing the iterator ends the work and frees its memory. The request is checked before
+        anything is computed: BatchProcessingError if the prompt is empty, longer than the context
+        or holds ids out of range, or if an option is out of range; ModelLoadError for text without
+        a tokenizer.
+        """
+        requests = self._requests([prompt], max_tokens, sampling, stop, logprobs)
+        return self._stream(self._open_slots(), requests, self._check_open)
+
+    def astream(
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int = 128,
+        sampling: SamplingOptions | None = None,
+        stop: str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+    ) -> AsyncIterator[TextChunk]:
+        """`stream` for asyncio: the work is done in a thread of its own.
+
+        Cancelling the task or closing the iterator ends the work after its current step, and waits
+        for that.
+        """
+        requests = self._requests([prompt], max_tokens, sampling, stop, logprobs)
+        return self._astream(self._open_slots(), requests)
+
+    def logits(self, token_ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
+        """Logits after each of `token_ids` (tokens,): float32 (tokens, vocab_size).
+
+        BatchProcessingError as in `stream`.
+        """
+        slots = self._open_slots()
+        ids = self._prompt_ids(token_ids, "logits")
+        result = np.empty((len(ids), self._model.config.vocab_size), np.float32)
+        sequence = slots.open(check=self._check_open)
+        try:
+            for start in range(0, len(ids), PROMPT_TOKENS_PER_STEP):
+                piece = ids[start : start + PROMPT_TOKENS_PER_STEP]
+                result[start : start + len(piece)] = slots.session.logits(sequence, piece)
+        finally:
+            slots.close(sequence)
+        return result
+
+    def close(self) -> None:
+        """Give the memory back. Streams still open end with BatchProcessingError. May be called
+        again.
+        """
+        self._slots = None
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _open_slots(self) -> Slots:
+        if self._slots is None:
+            raise BatchProcessingError("[llm] this LLM is closed")
+        return self._slots
+
+    def _check_open(self) -> None:
+        self._open_slots()
+
+    @staticmethod
+    def _stream(
+        slots: Slots, requests: list[Request], check: Callable[[], None]
+    ) -> Iterator[TextChunk]:
+        with closing(generate_chunks(slots, requests, check=check)) as run:
+            for _, chunk in run:
+                yield chunk
+
+    async def _astream(self, slots: Slots, requests: list[Request]) -> AsyncIterator[TextChunk]:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[TextChunk | BaseException | None] = asyncio.Queue()
+        cancelled = threading.Event()
+
+        def check() -> None:
+            if cancelled.is_set():
+                raise _Cancelled
+            self._check_open()
+
+        def send(item: TextChunk | BaseException | None) -> None:
+            try:
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+            except RuntimeError:  # the loop is closed: nobody listens
+                cancelled.set()
+
+        def work() -> None:
+            try:
+                for chunk in self._stream(slots, requests, check):
+                    send(chunk)
+            except _Cancelled:
+                pass
+            except BaseException as error:
+                send(error)
+            send(None)
+
+        threading.Thread(target=work, name="tritium-stream", daemon=True).start()
+        running = True
+        try:
+            while running:
+                item = await queue.get()
+                if item is None:
+                    running = False
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            cancelled.set()
+            while running:
+                running = await queue.get() is not None
+
+    def _requests(
+        self,
+        prompts: list[Prompt],
+        max_tokens: int,
+        sampling: SamplingOptions | None,
+        stop: str | Sequence[str] | None,
+        logprobs: int | None,
+    ) -> list[Request]:
+        started = time.perf_counter()
+        _check_count("max_tokens", max_tokens, 1, None)
+        if logprobs is not None:
+            _check_count("logprobs", logprobs, 0, self._model.config.vocab_size)
+        stops = self._stop_strings(stop)
+        options = sampling if sampling is not None else SamplingOptions()
+        if not isinstance(options, SamplingOptions):
+            raise BatchProcessingError(
+                f"[llm] sampling is {type(options).__name__}, must be SamplingOptions"
+            )
+        requests = []
+        for index, prompt in enumerate(prompts):
+            ids = self._prompt_ids(prompt, "prompt" if len(prompts) == 1 else f"prompt {index}")
+            requests.append(
+                Request(
+                    prompt=ids,
+                    # The last token is not fed, so it needs no place in the context.
+                    max_tokens=min(max_tokens, self._context_size - len(ids) + 1),
+                    sampling=options.to_core(logprobs=logprobs),
+                    end_ids=frozenset(self._model.eos_token_ids),
+                    text=self._text_builder(ids, stops),
+                    emits_text=self._tokenizer is not None,
+                    wants_logprobs=logprobs is not None,
+                    started=started,
+                )
+            )
+        return requests
+
+    def _text_builder(self, prompt: list[int], stops: tuple[str, ...]) -> Callable[[], TextBuilder]:
+        tokenizer = self._tokenizer
+        if tokenizer is None:
+            return lambda: TextBuilder(None)
+        return lambda: TextBuilder(tokenizer.detokenizer(prompt), stops)
+
+    def _prompt_ids(self, prompt: Prompt, where: str) -> list[int]:
+        if isinstance(prompt, str):
+            prompt = self._need_tokenizer("a text prompt").encode(prompt)
+        ids = as_token_ids(prompt, vocab_size=self._model.config.vocab_size, where=where)
+        if len(ids) > self._context_size:
+            raise BatchProcessingError(
+                f"[{where}] {len(ids)} tokens given, the context holds {self._context_size}"
+            )
+        return ids
+
+    def _stop_strings(self, stop: str | Sequence[str] | None) -> tuple[str, ...]:
+        if stop is None:
+            return ()
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        for index, string in enumerate(stops):
+            if not isinstance(string, str) or not string:
+                raise BatchProcessingError(
+                    f"[llm] stop string {index} is {string!r}, must be text that is not empty"
+                )
+        if stops:
+            self._need_tokenizer("a stop string")
+        return stops
+
+    def _need_tokenizer(self, what: str) -> Tokenizer:
+        if self._tokenizer is None:
+            raise ModelLoadError(
+                f"[tokenizer] {self._model.folder / 'tokenizer.json'} is missing, "
+                f"{what} needs it; token ids work without"
+            )
+        return self._tokenizer
+
+
+class _Cancelled(Exception):
+    """The listener of an asynchronous stream has gone."""
+
+
+def _is_batch(prompt: Prompt | Sequence[Prompt]) -> bool:
+    """Whether `prompt` is several prompts: a sequence whose first element is a text or a sequence
+    itself.
+    """
+    if isinstance(prompt, str):
+        return False
+    if isinstance(prompt, np.ndarray):
+        return prompt.ndim == 2
+    if not isinstance(prompt, Sequence):
+        raise BatchProcessingError(
+            f"[prompt] got {type(prompt).__name__}, must be text, token ids or a list of these"
+        )
+    return len(prompt) > 0 and isinstance(prompt[0], (str, Sequence, np.ndarray))
+
+
+def _check_count(name: str, value: int, low: int, high: int | None) -> None:
+    allowed = f">= {low}" if high is None else f"in [{low}, {high}]"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BatchProcessingError(f"[llm] {name} is {value!r}, must be an integer {allowed}")
+    if value < low or (high is not None and value > high):
+        raise BatchProcessingError(f"[llm] {name} is {value}, must be {allowed}")

@@ -1,0 +1,137 @@
+"""How does text become token ids, and token ids text?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import BatchProcessingError, ModelLoadError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_REPLACEMENT = "\ufffd"
+# A character is at most four bytes, hence four tokens: a much longer run is no character.
+_LONGEST_RUN = 64
+
+
+class Tokenizer:
+    """The tokenizer of a model, from `tokenizer.json`. Immutable; several threads may use it."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, vocab_size: int | None = None) -> Tokenizer:
+        """Read `tokenizer.json`.
+
+        vocab_size: rows of the model's embedding. ModelLoadError if the file is missing or broken,
+        or if it knows more tokens than that.
+        """
+        import tokenizers
+
+        path = Path(path)
+        if not path.is_file():
+            raise ModelLoadError(f"[tokenizer] {path} does not exist")
+        try:
+            loaded = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain Exception
+            raise ModelLoadError(f"[tokenizer] {path} cannot be read: {error}") from error
+        tokenizer = cls(loaded)
+        if vocab_size is not None and tokenizer.vocab_size > vocab_size:
+            raise ModelLoadError(
+                f"[tokenizer] {path} has ids up to {tokenizer.vocab_size - 1}, "
+                f"the model's embedding has {vocab_size} rows"
+            )
+        return tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest token id."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return max(self._tokenizer.get_vocab_size(), max(added, default=-1) + 1)
+
+    def encode(self, text: str, *, add_bos: bool = True) -> list[int]:
+        """Token ids of `text`.
+
+        add_bos: also what the tokenizer's post-processor puts around a text, normally the begin
+        token. BatchProcessingError if the text holds half of a surrogate pair.
+        """
+        try:
+            return self._tokenizer.encode(text, add_special_tokens=add_bos).ids
+        except UnicodeEncodeError as error:
+            raise BatchProcessingError(
+                f"[tokenizer] the text is not Unicode: {text[error.start]!r} "
+                f"at position {error.start}"
+            ) from None
+
+    def decode(self, token_ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Text of `token_ids`. Bytes that are no character become U+FFFD."""
+        ids = [int(token) for token in token_ids]
+        if any(token < 0 for token in ids):
+            raise BatchProcessingError(f"[tokenizer] token id {min(ids)} is negative")
+        return self._tokenizer.decode(ids, skip_special_tokens=skip_special)
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of one token by its spelling, None if there is none."""
+        return self._tokenizer.token_to_id(token)
+
+    def id_to_token(self, token_id: int) -> str | None:
+        """The spelling of one token in the vocabulary (not its text), None if there is none."""
+        return self._tokenizer.id_to_token(token_id)
+
+    def detokenizer(self, context: Sequence[int] = ()) -> Detokenizer:
+        """An incremental decoder of what follows the token ids `context`."""
+        return Detokenizer(self, context)
+
+
+class Detokenizer:
+    """Turns tokens into text one by one and never splits a character.
+
+    A character may be spread over several tokens; its text comes with the last of them. Only the
+    last few tokens are decoded again for each new one. Those before them serve as context, because
+    some decoders treat the first token of a text specially (they drop its leading space).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._context: list[int] = []  # tokens whose text is out already
+        self._base = ""  # their text
+        self._tail: list[int] = []  # tokens whose text is not out, or only in part
+        self._sent = ""  # the part of the tail's text that is out
+        context = list(context[-8:])
+        text = tokenizer.decode(context)
+        if context and not text.endswith(_REPLACEMENT):
+            self._context, self._base = context, text
+
+    def push(self, token: int) -> str:
+        """The characters that `token` completes, possibly none."""
+        self._tail.append(token)
+        text = self._tail_text()
+        if not text.startswith(self._sent):  # some decoders look again at bytes they had accepted
+            return ""
+        complete = text.rstrip(_REPLACEMENT) if len(self._tail) < _LONGEST_RUN else text
+        new = complete[len(self._sent) :]
+        if complete == text:
+            self._settle(text)
+        elif new:
+            self._sent = complete
+        return new
+
+    def flush(self) -> str:
+        """What is still held back, at the end of the text: incomplete characters as U+FFFD."""
+        new = self._tail_text()[len(self._sent) :]
+        self._settle(_REPLACEMENT)
+        return new
+
+    def _settle(self, text: str) -> None:
+        """All of the tail's text is out: let the tail be the context of what comes."""
+        if text.endswith(_REPLACEMENT):
+            self._context, self._base = [], ""
+        elif text:
+            self._context, self._base = self._tail, self._tokenizer.decode(self._tail)
+        self._tail, self._sent = [], ""
+
+    def _tail_text(self) -> str:
+        return self._tokenizer.decode(self._context + self._tail)[len(self._base) :]

@@ -1,0 +1,120 @@
+"""What does transformers compute?  BitNet folders in float32, with every linear layer recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # read when torch is imported
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, BitNetForCausalLM
+from transformers.integrations.bitnet import ActQuant, AutoBitLinear, BitLinear
+from transformers.models.bitnet import modeling_bitnet
+
+torch.set_num_threads(1)  # these models are too small for more
+
+from agreement import LinearCall
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One forward pass."""
+
+    logits: NDArray[np.float32]  # (tokens, vocab)
+    linears: dict[str, LinearCall]
+
+
+@contextmanager
+def _sub_norm_of_all_heads() -> Iterator[None]:
+    """transformers gives attn_sub_norm hidden_size weights; it normalises heads * head_dim values.
+
+    The two differ only where head_dim is not hidden_size / heads, which crashes there.
+    """
+    original = modeling_bitnet.BitNetAttention.__init__
+
+    def init(self: Any, config: Any, layer_idx: int) -> None:
+        original(self, config, layer_idx)
+        self.attn_sub_norm = modeling_bitnet.BitNetRMSNorm(
+            config.num_attention_heads * self.head_dim, eps=config.rms_norm_eps
+        )
+
+    modeling_bitnet.BitNetAttention.__init__ = init
+    try:
+        yield
+    finally:
+        modeling_bitnet.BitNetAttention.__init__ = original
+
+
+def load_float32(folder: Path) -> BitNetForCausalLM:
+    """The folder's model, computing in float32 whatever its file holds."""
+    config = AutoConfig.from_pretrained(folder)
+    with _sub_norm_of_all_heads():
+        model = BitNetForCausalLM.from_pretrained(
+            folder, config=config, dtype=torch.float32, attn_implementation="eager"
+        )
+    # from_pretrained casts the packed projections alone, and model.float() refuses.
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.float()
+    return model.eval()
+
+
+def linear_layers(model: torch.nn.Module) -> dict[str, AutoBitLinear | BitLinear]:
+    """The ternary layers by name."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, AutoBitLinear | BitLinear)}
+
+
+def codes_of(layer: AutoBitLinear | BitLinear, x: torch.Tensor) -> torch.Tensor:
+    """The int8 codes that the layer makes of its input, by its own function."""
+    if isinstance(layer, BitLinear):
+        return layer.activation_quant(x)[0]
+    # AutoBitLinear keeps code / scale in float32: multiplying by the scale brings the code back.
+    scale = 127 / x.abs().max(dim=-1, keepdim=True).values.clamp(min=1e-5)
+    return (ActQuant.apply(x) * scale).round().to(torch.int8)
+
+
+@torch.inference_mode()
+def record(model: BitNetForCausalLM, token_ids: list[int]) -> Recording:
+    """Run token ids (tokens,) through the model."""
+    calls: dict[str, LinearCall] = {}
+
+    def hook(name: str) -> Any:
+        def keep(layer: Any, inputs: tuple[torch.Tensor], y: torch.Tensor) -> None:
+            x = inputs[0]
+            arrays = (x, codes_of(layer, x), y)
+            calls[name] = LinearCall(*(a[0].detach().numpy().copy() for a in arrays))
+
+        return keep
+
+    layers = linear_layers(model)
+    assert layers, "transformers made no ternary layer of this folder"
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        logits = model(torch.tensor([token_ids]), use_cache=False).logits[0].numpy()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Recording(logits, calls)
+
+
+@torch.inference_mode()
+def greedy(
+    model: BitNetForCausalLM, token_ids: list[int], count: int
+) -> tuple[list[int], NDArray[np.float32]]:
+    """`count` tokens after token ids (tokens,), and the logits (count, vocab) that chose them.
+
+    The sequence is computed anew for every token: no cache can be wrong.
+    """
+    ids, chosen_by = list(token_ids), []
+    for _ in range(count):
+        logits = model(torch.tensor([ids]), use_cache=False).logits[0, -1].numpy()
+        ids.append(int(logits.argmax()))
+        chosen_by.append(logits)
+    return ids[len(token_ids) :], np.stack(chosen_by)

@@ -1,0 +1,39 @@
+"""Makes the helpers one folder up importable, and small folders for the tests here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from hf_folders import write_bitnet_folder
+
+EditConfig = Callable[..., Path]
+
+
+@pytest.fixture
+def packed_folder(tmp_path: Path) -> Path:
+    """A packed model of two layers."""
+    write_bitnet_folder(tmp_path / "packed", seed=7)
+    return tmp_path / "packed"
+
+
+@pytest.fixture
+def masters_folder(tmp_path: Path) -> Path:
+    """The same model as float masters."""
+    write_bitnet_folder(tmp_path / "masters", seed=7, form="masters")
+    return tmp_path / "masters"
+
+
+def edit_json(path: Path, **members: Any) -> None:
+    """Set members of a JSON file; the value `...` removes one."""
+    values = json.loads(path.read_text())
+    values.update(members)
+    path.write_text(json.dumps({name: v for name, v in values.items() if v is not ...}))

@@ -1,0 +1,212 @@
+"""The doctor passes a sound installation, and notices each way to compute wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+
+import pytest
+
+import tritium
+from tritium import ModelLoadError, _core, doctor
+
+MODEL_CHECKS = ["tokenizer", "greedy tokens", "best tokens", "logit values"]
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return tritium.load().folder
+
+
+@pytest.fixture
+def copy(demo, tmp_path):
+    return shutil.copytree(demo, tmp_path / "model")
+
+
+def run(*arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "tritium", "doctor", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={k: v for k, v in os.environ.items() if not k.startswith("TRITIUM_")} | variables,
+    )
+
+
+def edit_json(file, change) -> None:
+    content = json.loads(file.read_text("utf-8"))
+    change(content)
+    file.write_text(json.dumps(content), "utf-8")
+
+
+def fill_with_ones(folder, suffix: str) -> int:
+    """Overwrite each bfloat16 tensor whose name ends with `suffix`. How many there were."""
+    file = folder / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    count = 0
+    for name, tensor in header.items():
+        if name.endswith(suffix):
+            assert tensor["dtype"] == "BF16"
+            begin, end = (8 + length + offset for offset in tensor["data_offsets"])
+            data[begin:end] = struct.pack("<H", 0x3F80) * ((end - begin) // 2)
+            count += 1
+    file.write_bytes(data)
+    return count
+
+
+def use_silu(folder) -> None:
+    edit_json(folder / "config.json", lambda config: config.update(hidden_act="silu"))
+
+
+def divide_by_scales(folder) -> None:
+    edit_json(
+        folder / "config.json", lambda config: config["quantization_config"].pop("linear_class")
+    )
+
+
+def drop_attention_norm(folder) -> None:
+    assert fill_with_ones(folder, "self_attn.attn_sub_norm.weight") > 0
+
+
+def drop_feed_forward_norm(folder) -> None:
+    assert fill_with_ones(folder, "mlp.ffn_sub_norm.weight") > 0
+
+
+def swap_two_tokens(folder) -> None:
+    def swap(content):
+        vocabulary = content["model"]["vocab"]
+        by_id = sorted(vocabulary, key=vocabulary.get)
+        first, second = (by_id[vocabulary[letter]] for letter in ("a", "e"))
+        vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+
+    edit_json(folder / "tokenizer.json", swap)
+
+
+def test_a_sound_installation_passes():
+    report = doctor.examine()
+    assert report.ok, report
+    supported = [s.name for s in _core.kernel_sets() if s.supported]
+    assert [c.name for c in report.checks] == [f"kernels {n}" for n in supported] + MODEL_CHECKS
+    assert report.model == "demo"
+    assert report.selected in supported
+
+
+def test_the_command_prints_a_verdict():
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "all is well"
+    assert "FAIL" not in done.stdout
+    assert "(selected)" in done.stdout
+
+
+def test_the_command_prints_json():
+    done = run("--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"] is True
+    assert report["version"] == tritium.__version__
+    assert report["cpu_features"] == _core.cpu_features()
+    assert [s["name"] for s in report["kernel_sets"]] == [s.name for s in _core.kernel_sets()]
+    assert [s["name"] for s in report["kernel_sets"] if s["selected"]] == [report["selected"]]
+    assert all(set(check) == {"name", "ok", "detail"} for check in report["checks"])
+    assert all(check["ok"] and check["detail"] for check in report["checks"])
+
+
+@pytest.mark.parametrize("name", [s.name for s in _core.kernel_sets() if s.supported])
+def test_every_supported_kernel_set_passes_with_the_model(name):
+    done = run("--json", TRITIUM_KERNELS=name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["selected"] == name
+
+
+def test_an_unknown_kernel_set_is_a_failed_check():
+    done = run("--json", TRITIUM_KERNELS="abacus")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert (report["ok"], report["selected"]) == (False, None)
+    failed = [check for check in report["checks"] if not check["ok"]]
+    assert [check["name"] for check in failed] == ["engine"]
+    assert "abacus" in failed[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "break_model", [use_silu, divide_by_scales, drop_attention_norm, drop_feed_forward_norm]
+)
+def test_a_model_that_computes_otherwise_fails(copy, break_model):
+    assert run("-m", copy).returncode == 0, "the unchanged copy must pass"
+    break_model(copy)
+    done = run("-m", copy, "--json")
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["tokenizer"]["ok"]
+    assert not checks["best tokens"]["ok"]
+    assert "golden" in checks["best tokens"]["detail"]
+    assert not checks["logit values"]["ok"]
+    assert "relative rms" in checks["logit values"]["detail"]
+    text = run("-m", copy)
+    assert text.returncode == 1
+    assert "FAIL  best tokens: " in text.stdout
+    assert text.stdout.splitlines()[-1].endswith("checks failed")
+
+
+def test_a_changed_tokenizer_fails(copy):
+    swap_two_tokens(copy)
+    checks = {check.name: check for check in doctor.examine(copy).checks}
+    assert not checks["tokenizer"].ok
+    assert checks["best tokens"].ok
+
+
+def test_a_folder_without_golden_answers_proves_nothing(copy):
+    (copy / "golden.json").unlink()
+    report = doctor.examine(copy)
+    assert not report.ok
+    assert "golden.json does not exist" in report.checks[-1].detail
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"cases": []}', '{"cases": [{}]}', '{"cases": [{"prompt": "a"}]}']
+)
+def test_golden_answers_that_are_none_are_refused(tmp_path, content):
+    file = tmp_path / "golden.json"
+    file.write_text(content)
+    with pytest.raises(ModelLoadError, match=r"golden\.json"):
+        doctor.read_golden(file)
+
+
+def test_a_folder_that_does_not_exist_is_a_failed_check():
+    report = doctor.examine("/no/such/folder")
+    assert not report.ok
+    assert report.checks[-1].name == "model"
+    assert "/no/such/folder" in report.checks[-1].detail
+
+
+class BrokenSet:
+    """What a kernel set with one wrong kernel reports."""
+
+    name = "broken"
+
+    def __init__(self, results):
+        self.results = results
+
+    def check(self, seed=0):
+        return self.results
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([("gemv", 10, ""), ("norm", 10, "row 3: 1.5, scalar 1.25")], "norm: row 3"),
+        ([("gemv", 0, "")], "gemv: no problem"),
+        ([], "no kernel"),
+    ],
+)
+def test_a_kernel_that_differs_or_did_not_run_fails(results, message):
+    check = doctor.check_kernel_set(BrokenSet(results))
+    assert not check.ok
+    assert message in check.detail

@@ -1,0 +1,152 @@
+"""SamplingOptions: ranges, and what each option does to the real model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tritium import LLM, BatchProcessingError, SamplingOptions
+
+PROMPT = "Once upon a time"
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with LLM() as model:
+        yield model
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("temperature", float("inf")),
+        ("temperature", "hot"),
+        ("temperature", True),
+        ("top_k", -1),
+        ("top_k", 1.5),
+        ("top_k", 2**31),
+        ("top_p", 0.0),
+        ("top_p", 1.01),
+        ("top_p", float("nan")),
+        ("min_p", -0.01),
+        ("min_p", 1.01),
+        ("repetition_penalty", 0.0),
+        ("repetition_penalty", float("inf")),
+        ("repetition_window", -1),
+        ("repetition_window", None),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("seed", 1.0),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_value_and_range(name, value):
+    with pytest.raises(BatchProcessingError) as caught:
+        SamplingOptions(**{name: value})
+    message = str(caught.value)
+    assert name in message
+    assert repr(value) in message
+    assert "must be" in message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 1e300},
+        {"temperature": 1e-300},
+        {"top_p": 1e-300},
+        {"min_p": 1.0},
+        {"repetition_penalty": 1e-300},
+        {"seed": 2**63 - 1},
+        {"top_k": 2**31 - 1},
+    ],
+)
+def test_extreme_values_give_a_token_or_a_typed_error(llm, options):
+    try:
+        sampling = SamplingOptions(**{"temperature": 1.0, **options})
+        result = llm.generate(PROMPT, max_tokens=2, sampling=sampling)
+    except BatchProcessingError:
+        return
+    assert len(result.token_ids) >= 1
+
+
+def test_options_do_not_change():
+    options = SamplingOptions()
+    with pytest.raises(AttributeError):
+        options.temperature = 1.0
+    assert options == SamplingOptions(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
+
+
+def test_the_same_seed_gives_the_same_tokens(llm):
+    options = SamplingOptions(temperature=1.5, seed=7)
+    first = llm.generate(PROMPT, max_tokens=32, sampling=options)
+    again = llm.generate(PROMPT, max_tokens=32, sampling=options)
+    assert first.token_ids == again.token_ids
+
+
+def test_other_seeds_and_no_seed_give_other_tokens(llm):
+    answers = {
+        tuple(
+            llm.generate(
+                PROMPT, max_tokens=32, sampling=SamplingOptions(temperature=2.0, seed=seed)
+            ).token_ids
+        )
+        for seed in (0, 1, 2, None, None)
+    }
+    assert len(answers) == 5
+
+
+def test_temperature_zero_takes_the_largest_logit_each_time(llm):
+    result = llm.generate(PROMPT, max_tokens=24)
+    prompt = llm.tokenizer.encode(PROMPT)
+    logits = llm.logits(prompt + result.token_ids[:-1])
+    assert logits[len(prompt) - 1 :].argmax(axis=1).tolist() == result.token_ids
+
+
+@pytest.mark.parametrize(
+    "only_the_best", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}, {"temperature": 1e-6}]
+)
+def test_options_that_leave_one_token_equal_greedy(llm, only_the_best):
+    greedy = llm.generate(PROMPT, max_tokens=16).token_ids
+    options = SamplingOptions(**{"temperature": 2.0, "seed": 3, **only_the_best})
+    assert llm.generate(PROMPT, max_tokens=16, sampling=options).token_ids == greedy
+
+
+def test_top_k_draws_among_the_k_likeliest(llm):
+    prompt = llm.tokenizer.encode(PROMPT)
+    likeliest = set(np.argsort(llm.logits(prompt)[-1])[-3:].tolist())
+    drawn = {
+        llm.generate(
+            prompt, max_tokens=1, sampling=SamplingOptions(temperature=5.0, top_k=3, seed=seed)
+        ).token_ids[0]
+        for seed in range(40)
+    }
+    assert drawn == likeliest
+
+
+def test_a_repetition_penalty_keeps_tokens_from_coming_back(llm):
+    options = SamplingOptions(repetition_penalty=1e6, repetition_window=1000)
+    prompt = llm.tokenizer.encode(PROMPT)
+    answer = llm.generate(prompt, max_tokens=24, sampling=options).token_ids
+    assert len(set(prompt + answer)) == len(set(prompt)) + len(answer)
+
+
+def test_log_probabilities_are_those_of_the_logits(llm):
+    prompt = llm.tokenizer.encode(PROMPT)
+    result = llm.generate(prompt, max_tokens=4, logprobs=3)
+    logits = llm.logits(prompt + result.token_ids[:-1])[len(prompt) - 1 :].astype(np.float64)
+    expected = logits - logits.max(axis=1, keepdims=True)
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    assert [entry.token_id for entry in result.logprobs] == result.token_ids
+    for row, entry in zip(expected, result.logprobs, strict=True):
+        assert entry.logprob == pytest.approx(row[entry.token_id], abs=1e-4)
+        assert [token for token, _ in entry.top] == np.argsort(-row, kind="stable")[:3].tolist()
+        assert [value for _, value in entry.top] == pytest.approx(
+            [row[token] for token, _ in entry.top], abs=1e-4
+        )
+
+
+def test_log_probabilities_come_only_when_asked_for(llm):
+    assert llm.generate(PROMPT, max_tokens=2).logprobs is None
+    assert all(entry.top == () for entry in llm.generate(PROMPT, max_tokens=2, logprobs=0).logprobs)

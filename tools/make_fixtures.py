@@ -1,0 +1,80 @@
+"""What must tests compare with where there is no torch?  Writes tests/fixtures/.
+
+    python tools/make_fixtures.py        (needs `pip install tritium[oracles]`)
+
+Three tiny random models, one in each published form, and beside each what transformers computes
+from it in float32: the linear layers' inputs, int8 codes and outputs for a few tokens, the logits
+of a sequence, and greedy tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+os.environ["TORCHDYNAMO_DISABLE"] = "1"  # compiling the quantisers takes a minute
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "python"), str(ROOT / "tests" / "oracles")]
+
+import accelerate
+import numpy as np
+import torch
+import transformers
+import transformers_model
+from agreement import clear_positions
+from tiny_models import Case
+
+FIXTURES = ROOT / "tests" / "fixtures"
+CASES = {
+    "packed": Case("narrow", "packed", 0),
+    "masters": Case("odd-rows", "masters-bf16", 0),
+    "divide": Case("untied-silu", "divide", 0),
+}
+LINEAR_TOKENS = [0, 33, 69]  # positions whose linear layers are kept
+PROMPT_TOKENS, NEW_TOKENS = 60, 16  # the answer crosses into the second page of 64 tokens
+
+
+def write_fixture(case: Case, folder: Path) -> None:
+    """Write the model of a case and transformers.npz."""
+    case.write(folder)
+    model = transformers_model.load_float32(folder)
+    ids = case.token_ids()
+    recording = transformers_model.record(model, ids)
+    greedy, chosen_by = transformers_model.greedy(model, ids[:PROMPT_TOKENS], NEW_TOKENS)
+    arrays = {
+        "token_ids": np.array(ids, np.int32),
+        "logits": recording.logits,
+        "greedy_prompt": np.array(ids[:PROMPT_TOKENS], np.int32),
+        "greedy_tokens": np.array(greedy, np.int32),
+        "greedy_clear": clear_positions(chosen_by),
+    }
+    for name, call in recording.linears.items():
+        arrays[f"{name}/x"] = call.x[LINEAR_TOKENS]
+        arrays[f"{name}/codes"] = call.codes[LINEAR_TOKENS]
+        arrays[f"{name}/y"] = call.y[LINEAR_TOKENS]
+    np.savez_compressed(folder / "transformers.npz", **arrays)
+
+
+def main() -> None:
+    """Write all of tests/fixtures/."""
+    for name, case in CASES.items():
+        write_fixture(case, FIXTURES / name)
+    about = {
+        "command": "python tools/make_fixtures.py",
+        "models": {name: str(case) for name, case in CASES.items()},
+        "dtype": "float32",
+        "python": platform.python_version(),
+        **{m.__name__: m.__version__ for m in (torch, transformers, accelerate, np)},
+    }
+    text = json.dumps(about, indent=2) + "\n"
+    (FIXTURES / "about.json").write_text(text, encoding="utf-8")
+    size = sum(file.stat().st_size for file in FIXTURES.rglob("*") if file.is_file())
+    print(f"{FIXTURES.relative_to(ROOT)}: {size / 1000:.0f} KB")
+
+
+if __name__ == "__main__":
+    main()
