@@ -16,18 +16,19 @@ import sys
 from pathlib import Path
 
 os.environ["TORCHDYNAMO_DISABLE"] = "1"  # compiling the quantisers takes a minute
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "python"), str(ROOT / "tests" / "oracles")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "oracles"))
 
 import accelerate
 import numpy as np
 import torch
 import transformers
 import transformers_model
-from agreement import clear_positions
 from tiny_models import Case
 
+from agreement import clear_positions
+
+ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
 CASES = {
     "packed": Case("narrow", "packed", 0),

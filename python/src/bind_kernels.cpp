@@ -1,4 +1,4 @@
-// KernelSet, cpu_features and kernel_sets of tritium._core: the kernels on numpy arrays, for tests and `tritium doctor`.
+// KernelSet, cpu_features and kernel_sets of tritium._core: kernels on numpy arrays, for tests and `tritium doctor`.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -34,7 +34,7 @@ void require(bool condition, const std::string& message) {
 template <class T>
 void require_dimensions(const Array<T>& array, py::ssize_t dimensions, const char* name) {
   require(array.ndim() == dimensions,
-          concat(name, " has ", array.ndim(), " dimensions, ", dimensions, dimensions == 1 ? " is" : " are", " needed"));
+          concat(name, ": ", array.ndim(), " dimensions given, ", dimensions, " needed"));
 }
 
 void require_equal(py::ssize_t got, py::ssize_t wanted, const char* what) {
@@ -167,7 +167,7 @@ class BoundKernelSet {
 
   Array<float> rms_norm(const Array<float>& x, const Array<float>& weight, float eps) const {
     require_dimensions(weight, 1, "weight");
-    require(x.ndim() >= 1, "x has no dimension, 1 is needed");
+    require(x.ndim() >= 1, "x: 0 dimensions given, at least 1 needed");
     const int64_t count = x.shape(x.ndim() - 1);
     require_equal(weight.shape(0), count, "weight");
     Array<float> y = array_like(x);
@@ -228,7 +228,7 @@ class BoundKernelSet {
       stored = Array<uint16_t>::ensure(weights);
     }
     if (!stored) throw py::error_already_set();
-    require(stored.ndim() == 2, concat("weights has ", stored.ndim(), " dimensions, 2 are needed"));
+    require(stored.ndim() == 2, concat("weights: ", stored.ndim(), " dimensions given, 2 needed"));
     require_dimensions(x, 2, "x");
     const int64_t rows = stored.shape(0), columns = stored.shape(1), tokens = x.shape(0);
     require_equal(x.shape(1), columns, "columns of x");

@@ -15,6 +15,7 @@ from . import _core
 from .engine import InferenceEngine
 from .errors import ModelLoadError, TritiumError
 from .llm import LLM
+from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def examine(source: str | Path | None = None) -> Report:
     selected, model = None, None
     try:
         selected = InferenceEngine().kernel_set
-        with LLM(source) as llm:
+        with LLM(source, max_sequences=1) as llm:
             model = llm.model.name
             checks += check_model(llm, read_golden(llm.model.folder / "golden.json"))
     except TritiumError as error:
@@ -112,7 +113,7 @@ def examine(source: str | Path | None = None) -> Report:
 
 
 def check_kernel_set(kernel_set: _core.KernelSet, *, seed: int = 0) -> Check:
-    """Whether each kernel of a set gives the bits that the scalar kernel gives, on random problems."""
+    """Whether each kernel of a set gives the bits of the scalar one, on random problems."""
     name = f"kernels {kernel_set.name}"
     results = kernel_set.check(seed)
     problems = sum(count for _, count, _ in results)
@@ -171,10 +172,9 @@ def check_model(llm: LLM, cases: list[GoldenCase]) -> list[Check]:
         _summary("best tokens", cases, map(_argmax_difference, cases, logits)),
         _check_values(cases, logits),
     ]
-    if llm.tokenizer is not None:
-        checks.insert(
-            0, _summary("tokenizer", cases, (_prompt_difference(llm, case) for case in cases))
-        )
+    if (tokenizer := llm.tokenizer) is not None:
+        differences = (_prompt_difference(tokenizer, case) for case in cases)
+        checks.insert(0, _summary("tokenizer", cases, differences))
     return checks
 
 
@@ -190,8 +190,8 @@ def _summary(name: str, cases: list[GoldenCase], differences: Iterator[str]) -> 
     return Check(name, True, f"as the reference for {len(cases)} prompts")
 
 
-def _prompt_difference(llm: LLM, case: GoldenCase) -> str:
-    ids = llm.tokenizer.encode(case.prompt)
+def _prompt_difference(tokenizer: Tokenizer, case: GoldenCase) -> str:
+    ids = tokenizer.encode(case.prompt)
     return "" if ids == case.prompt_ids else f"ids {ids}, golden {case.prompt_ids}"
 
 

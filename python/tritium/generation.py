@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from . import _core
-from .errors import BatchProcessingError
+from .slots import Slot, Slots
 from .streaming import FinishReason, TextBuilder, TextChunk, Timings, TokenLogprob
 
 PROMPT_TOKENS_PER_STEP = 256
@@ -30,65 +29,13 @@ class Request:
     started: float  # time.perf_counter() when it came
 
 
-class Slots:
-    """The sequences of one session. Where all are taken, the next caller waits for one."""
-
-    def __init__(self, session: _core.Session, limit: int) -> None:
-        self.session = session
-        self.limit = limit
-        self._owners: dict[int, int] = {}  # sequence -> thread that opened it
-        self._changed = threading.Condition()
-
-    @property
-    def open_count(self) -> int:
-        return len(self._owners)
-
-    def try_open(self, sampling: _core.Sampling | None = None) -> int | None:
-        """A new sequence, or None if all are taken."""
-        with self._changed:
-            if len(self._owners) >= self.limit:
-                return None
-            sequence = self.session.open(sampling)
-            self._owners[sequence] = threading.get_ident()
-            return sequence
-
-    def open(
-        self, sampling: _core.Sampling | None = None, *, check: Callable[[], None] = lambda: None
-    ) -> int:
-        """A new sequence; waits while all are taken. `check` is called now and then and may raise.
-
-        BatchProcessingError if this thread itself holds them all, since then nobody else can free
-        one.
-        """
-        me = threading.get_ident()
-        while True:
-            check()
-            with self._changed:
-                sequence = self.try_open(sampling)
-                if sequence is not None:
-                    return sequence
-                if all(owner == me for owner in list(self._owners.values())):
-                    raise BatchProcessingError(
-                        f"[session] this thread has {self.open_count} unfinished sequences open, "
-                        f"the limit is {self.limit}: finish or close one first"
-                    )
-                self._changed.wait(timeout=0.1)
-
-    def close(self, sequence: int) -> None:
-        """Give a sequence back. Its memory is free at once."""
-        self.session.close(sequence)
-        with self._changed:
-            self._owners.pop(sequence, None)
-            self._changed.notify_all()
-
-
 class _Running:
     """One request and how far it has come."""
 
-    def __init__(self, index: int, request: Request, sequence: int) -> None:
+    def __init__(self, index: int, request: Request, slot: Slot) -> None:
         self.index = index
         self.request = request
-        self.sequence = sequence
+        self.slot = slot
         self.finished = False
         self._fed = 0  # tokens of the prompt in the cache
         self._last: int | None = None  # generated, not yet fed
@@ -125,14 +72,15 @@ class _Running:
         self._last = token
         self._generated += 1
         self._token_ids.append(token)
-        if self.request.wants_logprobs:
+        if result.logprob is not None:
             self._logprobs.append(
                 TokenLogprob(token, result.logprob, tuple(result.top_logprobs or ()))
             )
         return self._chunk(*self._text_of(token))
 
     def _text_of(self, token: int) -> tuple[str, FinishReason | None]:
-        text, reason = "", None
+        text = ""
+        reason: FinishReason | None = None
         if token in self.request.end_ids:
             reason = "stop"
         else:
@@ -173,7 +121,7 @@ class _Running:
 
 def generate_chunks(
     slots: Slots, requests: Sequence[Request], *, check: Callable[[], None] = lambda: None
-) -> Iterator[tuple[int, TextChunk]]:
+) -> Generator[tuple[int, TextChunk], None, None]:
     """Run all requests together, yielding (index of the request, chunk) as text appears.
 
     As many requests as there are free sequences run at once, the rest follow. `check` is called
@@ -188,7 +136,7 @@ def generate_chunks(
             yield from _step(slots, running)
     finally:
         for entry in running:
-            slots.close(entry.sequence)
+            entry.slot.close()
 
 
 def _admit(
@@ -201,25 +149,23 @@ def _admit(
     while waiting:
         index, request = waiting[0]
         if running:
-            sequence = slots.try_open(request.sampling)
-            if sequence is None:
+            slot = slots.try_open(request.sampling)
+            if slot is None:
                 return
         else:
-            sequence = slots.open(request.sampling, check=check)
-        running.append(_Running(index, request, sequence))
+            slot = slots.open(request.sampling, check=check)
+        running.append(_Running(index, request, slot))
         waiting.popleft()
 
 
 def _step(slots: Slots, running: list[_Running]) -> Iterator[tuple[int, TextChunk]]:
-    """One pass over the running sequences; those that finish leave the list and give their sequence
-    back.
-    """
+    """One pass over the running sequences. Those that finish give their sequence back and leave."""
     budget = PROMPT_TOKENS_PER_STEP
     feeds, fed = [], []
     for entry in running:
         token_ids, sample = entry.next_feed(budget)
         if token_ids:
-            feeds.append((entry.sequence, token_ids, sample))
+            feeds.append((entry.slot.sequence, token_ids, sample))
             fed.append(entry)
             budget = max(0, budget - len(token_ids))
     begin = time.perf_counter()
@@ -231,6 +177,6 @@ def _step(slots: Slots, running: list[_Running]) -> Iterator[tuple[int, TextChun
         if chunk is not None:
             chunks.append((entry.index, chunk))
         if entry.finished:
+            entry.slot.close()
             running.remove(entry)
-            slots.close(entry.sequence)
     yield from chunks

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, cast, overload
 
 import numpy as np
 
 from . import _core
 from .engine import InferenceEngine, as_token_ids
 from .errors import BatchProcessingError, ModelLoadError
-from .generation import PROMPT_TOKENS_PER_STEP, Request, Slots, generate_chunks
+from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
 from .model import Model, load
 from .sampling import SamplingOptions
+from .slots import Slots
 from .streaming import GenerationResult, TextBuilder, TextChunk, join
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import asyncio
+
     from numpy.typing import NDArray
 
 Prompt: TypeAlias = "str | Sequence[int] | NDArray[np.integer]"
@@ -93,7 +95,7 @@ class LLM:
         return self._plan
 
     @overload
-    def generate(
+    def generate(  # type: ignore[overload-overlap]  # text is a sequence of texts, too
         self,
         prompt: Prompt,
         *,
@@ -127,9 +129,8 @@ class LLM:
         as in `stream`.
         """
         batch = _is_batch(prompt)
-        requests = self._requests(
-            list(prompt) if batch else [prompt], max_tokens, sampling, stop, logprobs
-        )
+        prompts = cast("list[Prompt]", list(prompt) if batch else [prompt])
+        requests = self._requests(prompts, max_tokens, sampling, stop, logprobs)
         chunks: list[list[TextChunk]] = [[] for _ in requests]
         with closing(generate_chunks(self._open_slots(), requests, check=self._check_open)) as run:
             for index, chunk in run:
@@ -145,7 +146,7 @@ class LLM:
         sampling: SamplingOptions | None = None,
         stop: str | Sequence[str] | None = None,
         logprobs: int | None = None,
-    ) -> Iterator[TextChunk]:
+    ) -> Generator[TextChunk, None, None]:
         """The answer to a prompt, chunk by chunk as it is made.
 
         max_tokens: most tokens to generate; fewer where the context ends. sampling: default greedy.
@@ -168,7 +169,7 @@ class LLM:
         sampling: SamplingOptions | None = None,
         stop: str | Sequence[str] | None = None,
         logprobs: int | None = None,
-    ) -> AsyncIterator[TextChunk]:
+    ) -> AsyncGenerator[TextChunk, None]:
         """`stream` for asyncio: the work is done in a thread of its own.
 
         Cancelling the task or closing the iterator ends the work after its current step, and waits
@@ -185,13 +186,13 @@ class LLM:
         slots = self._open_slots()
         ids = self._prompt_ids(token_ids, "logits")
         result = np.empty((len(ids), self._model.config.vocab_size), np.float32)
-        sequence = slots.open(check=self._check_open)
+        slot = slots.open(check=self._check_open)
         try:
             for start in range(0, len(ids), PROMPT_TOKENS_PER_STEP):
                 piece = ids[start : start + PROMPT_TOKENS_PER_STEP]
-                result[start : start + len(piece)] = slots.session.logits(sequence, piece)
+                result[start : start + len(piece)] = slots.session.logits(slot.sequence, piece)
         finally:
-            slots.close(sequence)
+            slot.close()
         return result
 
     def close(self) -> None:
@@ -217,12 +218,16 @@ class LLM:
     @staticmethod
     def _stream(
         slots: Slots, requests: list[Request], check: Callable[[], None]
-    ) -> Iterator[TextChunk]:
+    ) -> Generator[TextChunk, None, None]:
         with closing(generate_chunks(slots, requests, check=check)) as run:
             for _, chunk in run:
                 yield chunk
 
-    async def _astream(self, slots: Slots, requests: list[Request]) -> AsyncIterator[TextChunk]:
+    async def _astream(
+        self, slots: Slots, requests: list[Request]
+    ) -> AsyncGenerator[TextChunk, None]:
+        import asyncio  # who listens has it already, everyone else need not pay for it
+
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[TextChunk | BaseException | None] = asyncio.Queue()
         cancelled = threading.Event()

@@ -11,8 +11,8 @@ from typing import Any
 from . import _core
 from .errors import ModelLoadError
 from .loaders.generation import read_generation_defaults
-from .loaders.huggingface import load_folder
 from .loaders.hub import download, parse_hub_id
+from .loaders.huggingface import load_folder
 from .loaders.json_text import shown
 
 DEMO = "demo"
@@ -61,7 +61,7 @@ def load(source: str | os.PathLike[str] | None = None, *, mmap: bool = True) -> 
     text = os.fspath(source)
     if not isinstance(text, str):
         raise TypeError(f"source must be a path, a hub id or None, got {type(text).__name__}")
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    path = Path(os.path.expanduser(text))
     if text and _exists(path):
         return _load_path(path, mmap=mmap)
     hub_id = parse_hub_id(text) if isinstance(source, str) and not _is_file_name(text) else None

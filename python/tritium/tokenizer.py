@@ -59,12 +59,13 @@ class Tokenizer:
         token. BatchProcessingError if the text holds half of a surrogate pair.
         """
         try:
-            return self._tokenizer.encode(text, add_special_tokens=add_bos).ids
+            text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BatchProcessingError(
                 f"[tokenizer] the text is not Unicode: {text[error.start]!r} "
                 f"at position {error.start}"
             ) from None
+        return self._tokenizer.encode(text, add_special_tokens=add_bos).ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `token_ids`. Bytes that are no character become U+FFFD."""

@@ -26,6 +26,10 @@ UNIT_GAIN = 1.5
 """Standard deviation of normal masters, times sqrt(K), whose absmean ternary weights have gain 1:
 the scale is 0.80 of it, and 0.69 of the weights are not 0."""
 
+EMBEDDING_SIZE = 0.3
+"""Standard deviation of embeddings. With 1 they outweigh what a few layers of unit gain add, and a
+tied head then answers each token with itself, whatever the layers did."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -94,7 +98,9 @@ class Case:
             for name, master in random_masters(shape, generator)
             for stored in stored_as(self.form, name, master)
         )
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        weights = folder / "model.safetensors"
+        save_file(tensors, weights, metadata={"format": "pt"})
+        weights.chmod(0o644)  # it is written for its owner alone
 
 
 # transformers packs matrices of 4 n rows only; masters may have any number of rows.
@@ -153,7 +159,7 @@ def random_masters(shape: Shape, generator: torch.Generator) -> Iterator[tuple[s
     def norm(size: int) -> Tensor:
         return 1 + 0.2 * normal(size)
 
-    yield "model.embed_tokens.weight", normal(shape.vocab, hidden)
+    yield "model.embed_tokens.weight", EMBEDDING_SIZE * normal(shape.vocab, hidden)
     for layer in range(shape.layers):
         block = f"model.layers.{layer}."
         yield block + "input_layernorm.weight", norm(hidden)

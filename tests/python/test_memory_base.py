@@ -9,7 +9,7 @@ import sys
 import pytest
 
 LIMIT_KB = 50 * 1000
-HEAVY = ["tokenizers", "huggingface_hub", "jinja2", "tqdm", "torch", "transformers", "safetensors"]
+HEAVY = ["tokenizers", "huggingface_hub", "jinja2", "tqdm", "torch", "transformers", "asyncio"]
 
 SCRIPT = """
 import json, re, sys

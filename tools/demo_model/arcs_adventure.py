@@ -327,22 +327,33 @@ def crossing(s: Story) -> None:
     s.moral = s.choose(("there is always another way", "those who ask will find the way"))
 
 
+_SNOW = (
+    ("a snowman", "snow", "in spring only a carrot and a hat were left"),
+    ("a snow rabbit", "fresh snow", "when the sun came, it melted into a clear puddle"),
+    ("a snow castle", "snow", "in the first warm night it fell down"),
+)
+_SUMMER = (
+    ("a sand castle", "wet sand", "in the morning the waves had carried it away"),
+    ("a scarecrow", "straw and old clothes", "the sparrows built a nest in its hat"),
+    ("a tree house", "old boards", "the next storm carried off its roof"),
+)
+_AUTUMN = (
+    ("a giant made of leaves", "red and yellow leaves", "the next storm carried it over the roofs"),
+    ("a scarecrow", "straw and old clothes", "the sparrows built a nest in its hat"),
+)
+_FIGURES = {"winter": _SNOW, "spring": _SUMMER, "summer": _SUMMER, "autumn": _AUTUMN}
+
+
 def snow_day(s: Story) -> None:
     """Friends build a figure of snow, sand or leaves; it seems to come alive for a night."""
     friend(s)
-    figure, stuff, end = s.choose((
-        ("a snowman", "snow", "in spring only a carrot and a hat were left"),
-        ("a sand castle", "wet sand", "in the morning the waves had carried it away"),
-        ("a giant made of leaves", "red and yellow leaves", "the next storm carried it over the roofs"),
-        ("a snow rabbit", "fresh snow", "when the sun came, it melted into a clear puddle"),
-        ("a scarecrow", "straw and old clothes", "the sparrows built a nest in its hat"),
-    ))
+    figure, stuff, end = s.choose(_FIGURES[s.season])
     s.cast.update(figure=figure, stuff=stuff, end=end, it="the " + figure.split(" ", 1)[1])
     s.paragraph()
     s.tell("one day, {h} and {f} built {figure}.", '"let us build {figure}," said {f}.',
            "it was just the right day to build {figure}.")
     s.tell("{h} gathered {stuff}, and {f} found two round stones for the eyes."
-           if "castle" not in figure else "{h} gathered {stuff}, and {f} found shells for the windows.",
+           if figure not in ("a snow castle", "a sand castle", "a tree house") else "{h} gathered {stuff}, and {f} found shells for the door.",
            "they worked all afternoon with {stuff} until their fingers were cold."
            if "snow" in stuff else "they worked all afternoon with {stuff}.")
     s.tell("{it} was taller than both of them.", '"it is perfect," said {f}.', "{h} gave it a name.")

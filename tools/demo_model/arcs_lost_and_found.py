@@ -137,7 +137,7 @@ def broken_thing(s: Story) -> None:
     """The hero breaks something of an elder, hides it, and tells the truth in the end."""
     e = relative(s)
     s.at_home = True
-    s.cast["o"] = o = s.thing("home", "music")
+    s.cast["o"] = o = s.thing("fragile")
     s.tell(
         "in the corner stood {o}.|It belonged to {e}.",
         "{e} had {o.a} and loved it very much.",
@@ -173,7 +173,7 @@ def broken_thing(s: Story) -> None:
     )
     s.tell(
         '{e} was silent for a moment.|Then {e.he} said, "Thank you for telling me the truth."',
-        '"a {o.noun} can be mended," said {e}. "I am glad that you told me."',
+        '"{o.one} can be mended," said {e}. "I am glad that you told me."',
         "{e} was sad about {o.the}, but {e.he} was proud of {h}.",
     )
     s.tell(

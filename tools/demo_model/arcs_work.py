@@ -89,14 +89,13 @@ def garden(s: Story) -> None:
     """A seed needs weeks of care; impatience almost spoils it."""
     s.at_home = True
     e = relative(s)
-    s.season, s.weather = "spring", s.choose(("sunny", "rainy"))
     seed, plant, result = s.choose(PLANTS)
     s.cast.update(seed=seed, plant=plant, result=result)
     s.paragraph()
     s.tell(
-        "one day, {e} gave {h.o} {seed}.",
-        '"this is for you," said {e} and put {seed} into {h.p} hand.',
-        "{h} got {seed} from {e}.",
+        "when spring came, {e} gave {h.o} {seed}.",
+        'when the days grew longer, {e} had something for {h.o}.|"This is for you," said {e.he} and put {seed} into {h.p} hand.',
+        "in the first warm days of the year, {h} got {seed} from {e}.",
     )
     s.tell('"plant it, water it and wait," said {e}.',
            '"it needs three things," said {e}. "Sun, water and patience."')
@@ -285,7 +284,7 @@ CONTESTS = (
     ("a contest for the best story", "tell the best story", "told a story about the moon"),
     ("a boat race", "row across the bay first", "rowed with long, strong strokes"),
     ("a climbing contest", "reach the top of the tower first", "climbed up step by step"),
-    ("a snowman contest", "build the finest snowman", "built a snowman with a tall hat"),
+    ("a pumpkin contest", "carve the funniest pumpkin", "carved a pumpkin with a wide grin"),
 )
 
 
@@ -299,7 +298,7 @@ def contest(s: Story) -> None:
     rival.trait = s.choose(("proud", "boastful", "loud"))
     s.cast["f"] = rival
     s.paragraph()
-    s.tell("every {season} there was {what} in the village.", "one day, there was {what} in the village.",
+    s.tell("every year there was {what} in the village.", "one day, there was {what} in the village.",
         '"tomorrow there will be {what}!" shouted the crier.')
     s.tell("whoever could {goal} would get {o.a}.", "the prize was {o.a}.")
     s.tell('"I will win, of course," said {f.intro}.', "{f.intro} was sure to win.",
@@ -428,7 +427,7 @@ def shop_day(s: Story) -> None:
            "one evening, just before closing, {f.intro} came in.")
     s.tell('"I need {o.a}," said {f}, "but I cannot pay."',
            '"can you give me {o.a}?" asked {f}. "I will pay you next month."',
-           '"my {o.noun} is broken," said {f}, "and I have no money for a new one."')
+           '"I have lost my {o.noun}," said {f}, "and I have no money for a new one."')
     s.cast["reason"] = s.choose((
         "my mother is ill", "I start my first job tomorrow", "it is my daughter's birthday"
         if f.kind == "adult" else "it is my sister's birthday", "we have a feast tonight",

@@ -9,12 +9,12 @@ def opening(s: Story) -> None:
     """Introduce the hero `h`, the setting and what the hero is like."""
     rng = s.rng
     s.cast["h"] = hero = s.anyone()
-    s.cast["setting"] = s.choose(words.SETTINGS)
+    s.cast["setting"] = s.choose(words.SETTINGS, s.opening_turn(hero))
     s.cast["like"], s.cast["did"] = hero.hobby
     s.cast["sky"] = s.sky()
     s.cast["season"], s.cast["a_season"] = s.season, with_article(s.season)
     style = rng.randrange(14)
-    if style < 3:
+    if style < 3 or (5 <= style < 7 and not hero.named):
         s.tell(
             "once upon a time, there was {h.intro}.|{h.s} lived {setting}.",
             "once upon a time, {setting}, there lived {h.intro}.",
@@ -35,7 +35,7 @@ def opening(s: Story) -> None:
             "far away, {setting}, lived {h.intro}.",
             "{setting}, everyone knew {h.intro}.",
         )
-    elif style < 7:
+    elif style < 7 and hero.named:
         s.tell(
             "{h} was {h.tag} who lived {setting}.",
             "{h} was {h.tag}.|{h.s} lived {setting}.",

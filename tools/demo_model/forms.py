@@ -191,7 +191,7 @@ def self_introduction(rng: random.Random) -> str:
 
 
 FORMS = (
-    (plain_story, 0.60), (titled_story, 0.07), (requested_story, 0.12), (questioned_story, 0.12),
+    (plain_story, 0.54), (titled_story, 0.10), (requested_story, 0.15), (questioned_story, 0.12),
     (dialogue, 0.03), (description, 0.03), (self_introduction, 0.03),
 )
 

@@ -179,6 +179,32 @@ GOOD_TRAITS = (
     "kind brave clever curious gentle patient cheerful honest careful quiet lively friendly "
     "thoughtful helpful generous bold calm hopeful playful polite"
 ).split()
+NATURE = {  # the likeliest trait of an animal or trade; all others are possible
+    word: trait
+    for trait, group in {
+        "clever": "fox crow raccoon weasel scientist wizard",
+        "curious": "cat kitten squirrel mole prince librarian",
+        "brave": "lion wolf knight sailor tiger",
+        "kind": "doctor nurse cow swan",
+        "gentle": "deer elephant unicorn shepherd",
+        "patient": "donkey turtle snail clockmaker fisher",
+        "cheerful": "robin sparrow frog musician",
+        "honest": "dog miller horse postman",
+        "careful": "mouse hen beekeeper tailor",
+        "quiet": "owl weaver lizard",
+        "lively": "monkey puppy goat cook",
+        "friendly": "bear pig baker innkeeper",
+        "thoughtful": "badger painter queen potter",
+        "helpful": "beaver pony blacksmith carpenter",
+        "generous": "king farmer sheep princess",
+        "bold": "goose dragon engineer woodcutter",
+        "calm": "duck shoemaker",
+        "hopeful": "inventor gardener hedgehog",
+        "playful": "otter rabbit parrot",
+        "polite": "penguin teacher witch",
+    }.items()
+    for word in group.split()
+}
 TRAIT_SHOWN = {  # what everyone could see
     "kind": ("{h.s} had a good word for everyone.", "nobody left {h.p} door with empty hands."),
     "brave": ("{h.s} was not afraid of the dark.", "{h.s} once climbed the tallest tree alone."),
@@ -301,6 +327,8 @@ THINGS = {  # category -> (nouns, adjectives that suit them)
               "old small wooden fine silver little brown".split()),
     "home": ("book clock cup blanket pillow mirror umbrella teapot vase bottle box map".split(),
              "old little blue green heavy painted useful round".split()),
+    "fragile": ("vase teapot mirror jug plate lamp bowl flute".split(),
+                "old little blue green white painted round".split()),
     "nature": ("stone feather shell acorn leaf flower egg pinecone".split(),
                "smooth white tiny strange speckled perfect beautiful unusual".split()),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -67,6 +68,10 @@ class Thing:
     @property
     def a(self) -> str:
         return with_article(f"{self.adjective} {self.noun}")
+
+    @property
+    def one(self) -> str:
+        return with_article(self.noun)
 
     @property
     def the(self) -> str:
@@ -248,20 +253,21 @@ class Story:
     def text(self) -> str:
         return "\n\n".join(" ".join(p) for p in self._paragraphs if p)
 
-    def choose(self, options: Sequence[Option]) -> Option:
-        """One option; earlier ones are likelier (rank^-0.8), the order turned by `flavor`.
+    def choose(self, options: Sequence[Option], first: int | None = None) -> Option:
+        """One option; its odds are rank^-0.8, counted from index `first` (default: `flavor`).
 
         Uneven odds, tied to what was told before, let greedy decoding differ between prompts and
         keep the best continuation clearly ahead of the second.
         """
-        weights = [(1 + (i - self.flavor) % len(options)) ** -0.8 for i in range(len(options))]
+        start = self.flavor if first is None else first
+        weights = [(1 + (i - start) % len(options)) ** -0.8 for i in range(len(options))]
         return self.rng.choices(options, weights)[0]
 
     # ---- world ------------------------------------------------------------------------------
-    def fresh(self, options: Sequence[str]) -> str:
+    def fresh(self, options: Sequence[str], first: int | None = None) -> str:
         """One of the options not used in this story yet."""
         left = [o for o in options if o not in self._taken] or list(options)
-        pick = self.choose(left)
+        pick = self.choose(left, first)
         self._taken.add(pick)
         return pick
 
@@ -296,6 +302,19 @@ class Story:
         self._taken.add(name)
         return name
 
+    def opening_turn(self, being: Being) -> int:
+        """Where the options about a being's home begin to be likely."""
+        return _number(being.name if being.kind == "child" else being.noun)
+
+    def _trait(self, word: str) -> str:
+        """A trait that suits the animal or trade, or that a name often goes with."""
+        likely = words.NATURE.get(word)
+        first = words.GOOD_TRAITS.index(likely) if likely else _number(word)
+        return self.fresh(words.GOOD_TRAITS, first)
+
+    def _hobby(self, word: str) -> tuple[str, str]:
+        return self.choose(words.HOBBIES, _number(word))
+
     def _gender(self, unlike: Being | None) -> str:
         if unlike is not None and self.rng.random() < 0.7:
             return "m" if unlike.gender == "f" else "f"
@@ -303,15 +322,16 @@ class Story:
 
     def child(self, unlike: Being | None = None) -> Being:
         gender = self._gender(unlike)
+        name = self.human_name(gender)
         return Being(
-            name=self.human_name(gender),
+            name=name,
             noun="girl" if gender == "f" else "boy",
             gender=gender,
             kind="child",
-            trait=self.fresh(words.GOOD_TRAITS),
+            trait=self._trait(name),
             story=self,
             moved=self.rng.choice(("walked", "ran", "walked", "hurried")),
-            hobby=self.choose(words.HOBBIES),
+            hobby=self._hobby(name),
         )
 
     def adult(self, unlike: Being | None = None) -> Being:
@@ -324,7 +344,7 @@ class Story:
             noun=noun,
             gender=gender,
             kind="adult",
-            trait=self.fresh(words.GOOD_TRAITS),
+            trait=self._trait(noun),
             story=self,
             hobby=(trade.works, trade.worked),
             trade=trade,
@@ -344,12 +364,12 @@ class Story:
             noun=noun,
             gender=gender,
             kind="animal",
-            trait=self.fresh(words.GOOD_TRAITS),
+            trait=self._trait(noun),
             story=self,
             named=named,
             moved=kind.moved,
             home=kind.home,
-            hobby=self.choose(words.HOBBIES),
+            hobby=self._hobby(noun),
         )
 
     def anyone(self, unlike: Being | None = None) -> Being:
@@ -379,6 +399,11 @@ class Story:
             "a little later {who.s} was {to.at}.|{sight}.",
             who=being, to=place, sight=sight,
         )
+
+
+def _number(word: str) -> int:
+    """The same number for the same word, in every process."""
+    return zlib.crc32(word.encode())
 
 
 def _capitalised(sentence: str) -> str:

@@ -24,6 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="tritium",
         description="Run ternary (BitNet b1.58) language models.",
         epilog=_ENVIRONMENT,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tritium {__version__}")
     verbs = parser.add_subparsers(title="commands", dest="verb", metavar="COMMAND", required=True)
@@ -33,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=module.SUMMARY,
             description=module.DESCRIPTION,
             epilog=_ENVIRONMENT,
+            allow_abbrev=False,
         )
         module.add_arguments(verb)
         verb.set_defaults(execute=module.execute, parser=verb)
@@ -44,9 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 a TritiumError or a failed check, 2 wrong usage, 130 interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _prepare_streams()
     try:
         arguments = make_parser().parse_args(argv)
         code = arguments.execute(arguments)
@@ -59,10 +59,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ntritium: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has seen enough
+        _forget_output()
         return 0
+    except OSError as error:
+        _forget_output()
+        return _report(str(error))
+
+
+def _prepare_streams() -> None:
+    """Make stdout and stderr take any text, even where they are closed or know few characters."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _forget_output() -> None:
+    """Let what stdout could not take go nowhere: Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(message: str) -> int:

@@ -15,8 +15,9 @@ class FromEnvironment(str):
 
     @classmethod
     def read(cls, variable: str) -> FromEnvironment | None:
+        """The variable's text; None if it is not set, or empty."""
         text = os.environ.get(variable)
-        if text is None:
+        if not text:
             return None
         value = cls(text)
         value.variable = variable
@@ -31,18 +32,16 @@ def add_option(
     help: str,
     metavar: str | None = None,
 ) -> None:
-    """An option with a value, for example add_option(parser, "-t", "--threads", type=int,
-    help=...).
-    """
+    """An option with a value. Flag, else environment variable, else default."""
     given = FromEnvironment.read(_variable(flags))
 
     def convert(text: str) -> Any:
         # argparse also converts a default that is text, but only where the flag is absent.
         try:
-            return type(text) if type is not str else text
+            return text if type is str else type(text)
         except ValueError:
             source = f"{text.variable}=" if isinstance(text, FromEnvironment) else ""
-            kind = {int: "an integer", float: "a number"}.get(type, "usable")
+            kind = "an integer" if type is int else "a number"
             raise argparse.ArgumentTypeError(f"{source}{text} is not {kind}") from None
 
     parser.add_argument(
@@ -50,7 +49,7 @@ def add_option(
         type=convert,
         default=default if given is None else given,
         help=help if default is None else f"{help} (default: {default})",
-        metavar=metavar or {int: "N", float: "X"}.get(type, "TEXT"),
+        metavar=metavar or ("N" if type is int else "X" if type is float else "TEXT"),
     )
 
 

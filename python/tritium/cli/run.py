@@ -55,14 +55,13 @@ def execute(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         max_sequences=1,
     ) as llm:
-        timings = None
         for chunk in llm.stream(prompt, max_tokens=arguments.max_tokens, sampling=sampling):
             sys.stdout.write(chunk.text)
+            if chunk.timings is not None:
+                sys.stdout.write("\n")
             sys.stdout.flush()
-            timings = chunk.timings
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-    print(f"tritium: {describe(timings)}", file=sys.stderr)
+            if chunk.timings is not None:
+                print(f"tritium: {describe(chunk.timings)}", file=sys.stderr)
     return 0
 
 

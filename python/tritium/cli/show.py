@@ -65,6 +65,7 @@ def describe_model(
             "weights": plan.weight_bytes,
             "arena": plan.arena_bytes,
             "kv_cache": plan.kv_bytes,
+            "outputs": plan.output_bytes,
             "total": plan.estimated_memory,
         },
         "device": engine.device,
@@ -117,6 +118,7 @@ def as_table(facts: dict[str, Any]) -> str:
         ("  weights", _mebibytes(memory["weights"])),
         ("  arena", _mebibytes(memory["arena"])),
         ("  KV cache", f"{_mebibytes(memory['kv_cache'])} for one full context"),
+        ("  outputs", _mebibytes(memory["outputs"])),
     ]
     lines = [f"{name:<14}{value}" for name, value in rows]
     if "plan" in facts:

@@ -108,7 +108,8 @@ def _progress_bar() -> type[Any]:
 
 def _explain(hub_id: HubId, error: Exception) -> str:
     """What went wrong and what to do next."""
-    from huggingface_hub import constants, errors
+    from huggingface_hub import constants
+    from huggingface_hub import utils as errors
 
     page = f"{constants.ENDPOINT}/{hub_id.repo}"
     if isinstance(error, errors.GatedRepoError):

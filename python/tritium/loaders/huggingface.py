@@ -206,7 +206,9 @@ def _add_scale(source: TensorSource, stored: StoredTensor) -> None:
 def _add_plain(source: TensorSource, stored: StoredTensor, shape: tuple[int, ...]) -> None:
     entry = stored.entry
     if entry.dtype not in _FLOATS:
-        raise _wrong(stored, f"dtype {shown(entry.dtype)} stored, one of {', '.join(_FLOATS)} expected")
+        raise _wrong(
+            stored, f"dtype {shown(entry.dtype)} stored, one of {', '.join(_FLOATS)} expected"
+        )
     source.add(
         entry.name,
         dtype=_FLOATS[entry.dtype],

@@ -59,7 +59,9 @@ def read_entries(data: memoryview, path: str) -> dict[str, TensorEntry]:
 
 def _header_length(data: memoryview, where: str) -> int:
     if len(data) < 8:
-        raise ModelLoadError(f"{where}: {len(data)} bytes, expected at least 8 for the header length")
+        raise ModelLoadError(
+            f"{where}: {len(data)} bytes, expected at least 8 for the header length"
+        )
     length = int.from_bytes(data[:8], "little")
     if length > _FORMAT_MAX_HEADER:
         raise ModelLoadError(
@@ -103,7 +105,7 @@ def _entry(name: str, value: Any, start: int, available: int, where: str) -> Ten
         name.encode()
     except UnicodeEncodeError:
         raise ModelLoadError(f"{where}: the name is not Unicode text") from None
-    if not isinstance(value, dict) or not _ENTRY_FIELDS <= set(value):
+    if not isinstance(value, dict) or not set(value) >= _ENTRY_FIELDS:
         got = sorted(value) if isinstance(value, dict) else value
         raise ModelLoadError(f"{where}: got {shown(got)}, expected dtype, shape and data_offsets")
     dtype = value["dtype"]
@@ -114,7 +116,9 @@ def _entry(name: str, value: Any, start: int, available: int, where: str) -> Ten
         raise ModelLoadError(f"{where}: shape is {shown(shape)}, expected integers >= 0")
     offsets = value["data_offsets"]
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise ModelLoadError(f"{where}: data_offsets are {shown(offsets)}, expected 2 integers >= 0")
+        raise ModelLoadError(
+            f"{where}: data_offsets are {shown(offsets)}, expected 2 integers >= 0"
+        )
     begin, end = offsets
     if begin > end:
         raise ModelLoadError(f"{where}: data_offsets begin at {begin} and end at {end}")
@@ -141,7 +145,9 @@ def _product(shape: list[int], element: int, where: str) -> int:
     for size in shape:
         total *= size
         if total > _MAX_BYTES:
-            raise ModelLoadError(f"{where}: shape {shown(shape)} takes more than {_MAX_BYTES} bytes")
+            raise ModelLoadError(
+                f"{where}: shape {shown(shape)} takes more than {_MAX_BYTES} bytes"
+            )
     return total
 
 

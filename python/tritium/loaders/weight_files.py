@@ -106,9 +106,8 @@ def read_weights(paths: list[Path], *, mmap: bool) -> dict[str, StoredTensor]:
         file = open_file(path, mmap=mmap)
         for name, entry in read_entries(memoryview(file), str(path)).items():
             if name in tensors:
-                raise ModelLoadError(
-                    f"[safetensors] {path}: tensor {shown(name)} is also in {tensors[name].file.path}"
-                )
+                other = tensors[name].file.path
+                raise ModelLoadError(f"[index] {path}: tensor {shown(name)} is also in {other}")
             tensors[name] = StoredTensor(entry, file)
     return tensors
 
@@ -125,7 +124,9 @@ def check_index(index: Path, tensors: dict[str, StoredTensor]) -> None:
 
 def open_file(path: Path, *, mmap: bool) -> MappedFile:
     """The bytes of a file; ModelLoadError when the path is missing or not readable."""
+    text = str(path)
     try:
-        return MappedFile.open(str(path), mmap)
-    except UnicodeError:
-        raise ModelLoadError(f"[file] {str(path)!r}: the path is not valid Unicode") from None
+        text.encode()
+    except UnicodeEncodeError:
+        raise ModelLoadError(f"[file] {text!r}: the path is not Unicode text") from None
+    return MappedFile.open(text, mmap)

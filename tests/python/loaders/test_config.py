@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from hf_folders import bitnet_config
 
+from hf_folders import bitnet_config
 from tritium.errors import ModelLoadError
 from tritium.loaders.config import read_config
 

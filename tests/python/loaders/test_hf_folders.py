@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from hf_folders import (
     encode,
     from_bfloat16,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hf_folders import safetensors_bytes, with_header
 
+from hf_folders import safetensors_bytes, with_header
 from tritium.errors import ModelLoadError
 from tritium.loaders.safetensors import read_entries
 from tritium.loaders.weight_files import open_file
@@ -107,7 +107,9 @@ HOSTILE = {
     "deep objects": (with_header('{"a":' * DEEP + "1" + "}" * DEEP), "nested too deeply"),
     "a name twice": (with_header(TWICE, bytes(8)), "'a' is given twice, expected once"),
     "a field twice": (
-        with_header('{"a":{"dtype":"U8","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+        with_header(
+            '{"a":{"dtype":"U8","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)
+        ),
         "'dtype' is given twice",
     ),
     "NaN": (with_header('{"a":NaN}'), "NaN is not JSON"),
@@ -117,9 +119,9 @@ HOSTILE = {
         "5000 digits, expected at most 400",
     ),
     "an entry that is a number": (with_header('{"a":7}'), "got 7, expected dtype, shape"),
-    "no offsets": (with_header('{"a":{"dtype":"U8","shape":[]}}'), "expected dtype, shape and data_"),
+    "no offsets": (with_header('{"a":{"dtype":"U8","shape":[]}}'), "expected dtype, shape and"),
     "dtype not a string": (one(dtype=3), "dtype is 3, expected a string"),
-    "shape of a bool": (one(shape=[True, 2]), r"shape is \[true, 2\]|shape is \[True, 2\]"),
+    "shape of a bool": (one(shape=[True, 2]), r"shape is \[True, 2\]"),
     "shape of a float": (one(shape=[2.0]), r"shape is \[2.0\], expected integers >= 0"),
     "negative shape": (one(shape=[-2]), r"shape is \[-2\], expected integers >= 0"),
     "shape not a list": (
@@ -189,9 +191,7 @@ DENSEST = {
     "numbers": '{"a":[' + "1.5," * 524_000 + "1.5]}",
     "names": "{" + ",".join(f'"{i:x}":0' for i in range(200_000)) + "}",
     "valid entries": "{"
-    + ",".join(
-        f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(35_000)
-    )
+    + ",".join(f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(35_000))
     + "}",
     "metadata": '{"__metadata__":{' + ",".join(f'"{i:x}":""' for i in range(180_000)) + "}}",
     "wide characters": '{"\U0001f600' + "a" * 2_000_000 + '":0}',
@@ -228,4 +228,3 @@ def test_the_densest_header_takes_less_than_a_second_and_64_mb(tmp_path, case):
     print(f"{seconds:.2f} s, {megabytes:.0f} MB")
     assert seconds < 1
     assert megabytes < 64
-

@@ -1,0 +1,138 @@
+# Needs Python >= 3.10 with headers and venv, a C++20 compiler and make; everything else comes from PyPI.
+#
+#   make demo            build, install into .venv, and let the bundled model tell a story
+#   make test            Python and C++ tests
+#   make test-oracles    comparison with PyTorch and transformers, in .venv-oracles
+#   make asan            C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make tsan            C++ tests under ThreadSanitizer
+#   make bench           C++ benchmarks
+#   make format          format C++ and Python; make check-format only looks
+#   make clean           remove what was built; make distclean also the environments
+
+PYTHON ?= python3
+PROMPT ?= Once upon a time
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+VENV := .venv
+ORACLES := .venv-oracles
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+
+# pyproject.toml says which tools in which versions.
+BUILD_TOOLS := $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ') "cmake>=3.24" ninja
+FORMAT_TOOLS := $(shell sed -n 's/^format = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ')
+
+# Folders too, so that a file that is removed counts as a change.
+SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
+  $(shell find csrc python third_party \( -name __pycache__ -prune \) -o \( -type f -o -type d \) -print)
+CXX_FILES = $(shell find csrc metal python/src tests/cpp benchmarks -name '*.cpp' -o -name '*.h' 2>/dev/null)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The repository's own settings decide, not those of whoever runs it.
+unexport PYTHONPATH PYTHONHOME
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-python test-cpp test-oracles asan tsan bench format check-format clean distclean
+
+demo: $(VENV)/.installed
+	$(BIN)/tritium run "$(PROMPT)"
+
+test: test-cpp test-python
+	@$(call say-if-no-googletest,release)
+
+test-python: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest
+
+test-cpp: build/release/.built
+	ctest --test-dir build/release --parallel $(JOBS) --output-on-failure --no-tests=ignore \
+	  --output-junit $(CURDIR)/build/release/ctest.xml
+
+test-oracles: $(ORACLES)/.installed
+	TORCHDYNAMO_DISABLE=1 $(ORACLES)/bin/python -m pytest tests/oracles
+
+asan: build/asan/.built
+	ctest --preset asan --parallel $(JOBS)
+
+tsan: build/tsan/.built
+	ctest --preset tsan --parallel $(JOBS)
+
+bench: $(VENV)/.tools
+	cmake --preset release -DTRITIUM_BUILD_BENCHMARKS=ON
+	cmake --build --preset release --parallel $(JOBS)
+	@for program in build/release/benchmarks/*; do \
+	  if [ -f "$$program" ] && [ -x "$$program" ]; then echo "== $$program"; "$$program" || exit 1; fi; \
+	done
+
+format: $(VENV)/.format-tools
+	$(BIN)/clang-format -i $(CXX_FILES)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check-format: $(VENV)/.format-tools
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf build
+
+distclean: clean
+	rm -rf $(VENV) $(ORACLES)
+
+# Environments
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "Python 3.10 or newer is needed; this is %d.%d. Name another one: make PYTHON=..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python $(PIP_INSTALL) $(BUILD_TOOLS)
+	@touch $@
+
+$(VENV)/.format-tools: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python $(PIP_INSTALL) $(FORMAT_TOOLS)
+	@touch $@
+
+# The wheel is built in place, with the tools of the environment, so that a change compiles only what it touches.
+build/wheel/.built: $(SOURCES) $(VENV)/.tools
+	@mkdir -p build/wheel
+	@rm -f build/wheel/*.whl
+	$(BIN)/python -m pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir build/wheel \
+	  --config-settings=build-dir=build/wheel/cmake .
+	@touch $@
+
+# pip does not replace a package by one of the same version, so the second call forces it.
+# $(call install-wheel,<environment>,<extras>)
+define install-wheel
+	$(1)/bin/python $(PIP_INSTALL) "$$(echo build/wheel/tritium-*.whl)$(2)"
+	$(1)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/tritium-*.whl
+endef
+
+$(VENV)/.installed: build/wheel/.built
+	$(call install-wheel,$(VENV),)
+	@touch $@
+
+$(VENV)/.installed-tests: build/wheel/.built
+	$(call install-wheel,$(VENV),[test])
+	@touch $(VENV)/.installed $@
+
+$(ORACLES)/bin/python: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(ORACLES)
+
+$(ORACLES)/.installed: build/wheel/.built | $(ORACLES)/bin/python
+	$(call install-wheel,$(ORACLES),[test,oracles])
+	@touch $@
+
+# C++
+
+build/%/.built: FORCE $(VENV)/.tools
+	cmake --preset $*
+	cmake --build --preset $* --parallel $(JOBS)
+	@$(call say-if-no-googletest,$*)
+
+# $(call say-if-no-googletest,<preset>)
+say-if-no-googletest = grep -q '^GoogleTest_AVAILABLE:INTERNAL=ON' build/$(1)/CMakeCache.txt || \
+  echo "GoogleTest: neither on this system nor reachable; C++ tests are NOT built"
+
+.PHONY: FORCE
+FORCE:

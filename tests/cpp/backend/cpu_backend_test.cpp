@@ -1,0 +1,250 @@
+#include "backend/cpu_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "error_text.h"
+#include "kernels/dispatch.h"
+#include "tiny_model.h"
+
+namespace tritium {
+namespace {
+
+constexpr int64_t kVocab = 101;
+
+// A backend with one model and its cache.
+struct Runner {
+  std::shared_ptr<MemoryPool> pool;
+  CpuBackend backend;
+  std::shared_ptr<PreparedModel> prepared;
+  std::unique_ptr<KVCache> cache;
+
+  explicit Runner(std::shared_ptr<const Model> model, int threads = 1,
+                  const kernels::KernelSet& kernels = kernels::best_kernel_set(),
+                  OptimizationLevel level = OptimizationLevel::kBasic, size_t limit = SIZE_MAX)
+      : pool(std::make_shared<MemoryPool>(limit)), backend(threads, kernels, pool) {
+    prepared = backend.optimize_model(std::move(model), {level, 256, 300, 4});
+    cache = backend.create_cache(*prepared);
+  }
+
+  BatchOutput run(std::vector<SequenceInput> sequences) {
+    return backend.execute_batch(*prepared, *cache, Batch{std::move(sequences)});
+  }
+
+  std::vector<float> logits(SequenceId sequence, const std::vector<int32_t>& token_ids, Want want = Want::kAll) {
+    const BatchOutput output = run({{sequence, token_ids, want}});
+    const SequenceOutput& result = output.sequences[0];
+    return {result.logits, result.logits + result.rows * kVocab};
+  }
+};
+
+TEST(CpuBackend, GivesTheSameBitsForEveryKernelSet) {
+  const auto tokens = random_tokens(150);
+  for (WeightForm form : {WeightForm::kPacked, WeightForm::kMasters}) {
+    Runner scalar(tiny_model(form), 1, *kernels::find_kernel_set("scalar"));
+    const auto expected = scalar.logits(scalar.cache->create(), tokens);
+    for (auto set = kernels::compiled_kernel_sets(); *set; ++set) {
+      if (!kernels::is_supported(**set)) continue;
+      Runner runner(tiny_model(form), 1, **set);
+      EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << (*set)->name;
+    }
+  }
+}
+
+TEST(CpuBackend, GivesTheSameBitsForEveryThreadCount) {
+  const auto tokens = random_tokens(150);
+  Runner one(tiny_model());
+  const auto expected = one.logits(one.cache->create(), tokens);
+  for (int threads : {2, 3, 7}) {
+    Runner runner(tiny_model(), threads);
+    EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << threads << " threads";
+  }
+}
+
+TEST(CpuBackend, GivesTheSameBitsForEveryOptimizationLevel) {
+  const auto tokens = random_tokens(70);
+  Runner none(tiny_model(), 1, kernels::best_kernel_set(), OptimizationLevel::kNone);
+  Runner basic(tiny_model(), 1, kernels::best_kernel_set(), OptimizationLevel::kBasic);
+  EXPECT_EQ(none.logits(none.cache->create(), tokens), basic.logits(basic.cache->create(), tokens));
+}
+
+TEST(CpuBackend, GivesTheSameBitsForEveryChunkingOfThePrompt) {
+  const auto tokens = random_tokens(200);
+  Runner runner(tiny_model(), 2);
+  const auto expected = runner.logits(runner.cache->create(), tokens);
+  for (size_t chunk : {1, 2, 3, 17, 64, 65, 128}) {
+    const SequenceId id = runner.cache->create();
+    std::vector<float> all;
+    for (size_t first = 0; first < tokens.size(); first += chunk) {
+      const size_t last = std::min(first + chunk, tokens.size());
+      const auto part = runner.logits(id, {tokens.begin() + static_cast<std::ptrdiff_t>(first),
+                                           tokens.begin() + static_cast<std::ptrdiff_t>(last)});
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    EXPECT_EQ(all, expected) << "chunks of " << chunk;
+    runner.cache->free(id);
+  }
+}
+
+TEST(CpuBackend, GivesTheSameBitsAloneAndInABatch) {
+  Runner runner(tiny_model(), 2);
+  const std::vector<std::vector<int32_t>> prompts = {random_tokens(1, 1), random_tokens(70, 2), random_tokens(33, 3)};
+  std::vector<SequenceInput> together;
+  for (const auto& prompt : prompts) together.push_back({runner.cache->create(), prompt, Want::kLast});
+  const BatchOutput output = runner.run(together);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto alone = runner.logits(runner.cache->create(), prompts[i], Want::kLast);
+    const SequenceOutput& batched = output.sequences[i];
+    EXPECT_EQ(std::vector<float>(batched.logits, batched.logits + kVocab), alone);
+  }
+}
+
+TEST(CpuBackend, GivesEachSequenceWhatItWants) {
+  Runner runner(tiny_model());
+  const auto tokens = random_tokens(9);
+  const auto all = runner.logits(runner.cache->create(), tokens);
+  const std::vector<float> last(all.end() - kVocab, all.end());
+  const BatchOutput output = runner.run({{runner.cache->create(), tokens, Want::kNothing},
+                                         {runner.cache->create(), tokens, Want::kArgmax},
+                                         {runner.cache->create(), tokens, Want::kLast},
+                                         {runner.cache->create(), tokens, Want::kAll}});
+  EXPECT_EQ(output.sequences[0].logits, nullptr);
+  EXPECT_EQ(output.sequences[0].argmax, -1);
+  EXPECT_EQ(output.sequences[1].argmax, std::max_element(last.begin(), last.end()) - last.begin());
+  EXPECT_EQ(output.sequences[1].argmax_logit, *std::max_element(last.begin(), last.end()));
+  EXPECT_EQ(std::vector<float>(output.sequences[2].logits, output.sequences[2].logits + kVocab), last);
+  EXPECT_EQ(output.sequences[3].rows, 9);
+  EXPECT_EQ(std::vector<float>(output.sequences[3].logits, output.sequences[3].logits + 9 * kVocab), all);
+}
+
+TEST(CpuBackend, AForkedSequenceGoesOnAsIfItHadBeenFedItself) {
+  Runner runner(tiny_model());
+  const auto tokens = random_tokens(100);
+  const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 70);
+  const std::vector<int32_t> tail(tokens.begin() + 70, tokens.end());
+  const SequenceId a = runner.cache->create();
+  runner.logits(a, head);
+  const SequenceId b = runner.cache->fork(a);
+  const auto other = runner.logits(a, random_tokens(20, 99));
+  const auto expected = runner.logits(runner.cache->create(), tokens);
+  EXPECT_EQ(runner.logits(b, tail), std::vector<float>(expected.begin() + 70 * kVocab, expected.end()));
+}
+
+TEST(CpuBackend, ATruncatedSequenceGoesOnAsIfTheRestHadNeverBeenFed) {
+  Runner runner(tiny_model());
+  const auto tokens = random_tokens(100);
+  const auto expected = runner.logits(runner.cache->create(), tokens);
+  const SequenceId id = runner.cache->create();
+  runner.logits(id, std::vector<int32_t>(tokens.begin(), tokens.begin() + 66));
+  runner.logits(id, random_tokens(64, 99));
+  runner.cache->truncate(id, 66);
+  EXPECT_EQ(runner.logits(id, {tokens.begin() + 66, tokens.end()}),
+            std::vector<float>(expected.begin() + 66 * kVocab, expected.end()));
+}
+
+TEST(CpuBackend, ScaleDirectionsAgreeWhereTheScaleIsAPowerOfTwo) {
+  std::vector<std::string> scales;
+  for (int layer = 0; layer < 2; ++layer) {
+    for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                             "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
+      scales.push_back("model.layers." + std::to_string(layer) + "." + name + ".weight_scale");
+    }
+  }
+  const auto model = [&](ScaleDirection direction, float scale) {
+    ModelConfig config = tiny_config();
+    config.scale_direction = direction;
+    TensorSource source = tiny_source(config, WeightForm::kPacked, 1, scales);
+    TensorWriter writer;
+    for (const std::string& name : scales) writer.add_floats(name, {1}, {scale});
+    const TensorSource written = writer.source();
+    for (const std::string& name : scales) source.add(written.get(name));
+    return Model::create(config, source);
+  };
+  const auto tokens = random_tokens(20);
+  Runner multiply(model(ScaleDirection::kMultiply, 0.5f));
+  Runner divide(model(ScaleDirection::kDivide, 2.0f));
+  Runner wrong(model(ScaleDirection::kDivide, 0.5f));
+  const auto expected = multiply.logits(multiply.cache->create(), tokens);
+  const auto got = divide.logits(divide.cache->create(), tokens);
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(got[i], expected[i], 0.05 * std::fabs(expected[i]) + 0.05);
+  EXPECT_NE(wrong.logits(wrong.cache->create(), tokens), expected);
+}
+
+TEST(CpuBackend, RefusesWhatDoesNotFitAndChangesNothing) {
+  Runner runner(tiny_model());
+  const SequenceId id = runner.cache->create();
+  const SequenceId other = runner.cache->create();
+  const auto refused = [&](std::vector<SequenceInput> sequences) {
+    const std::string text = error_text<BatchProcessingError>([&] { runner.run(std::move(sequences)); });
+    EXPECT_EQ(runner.cache->length(id), 0);
+    EXPECT_EQ(runner.cache->length(other), 0);
+    return text;
+  };
+  EXPECT_TRUE(contains(refused({{other, {1}}, {id, {1, 101}}}), "token id 101 at place 1 lies outside [0, 101)"));
+  EXPECT_TRUE(contains(refused({{other, {1}}, {id, {-1}}}), "token id -1"));
+  EXPECT_TRUE(contains(refused({{other, {1}}, {id, {}}}), "has 0 tokens"));
+  EXPECT_TRUE(contains(refused({{id, {1}}, {id, {2}}}), "appears twice"));
+  EXPECT_TRUE(contains(refused({{other, {1}}, {99, {2}}}), "sequence 99 is not open"));
+  EXPECT_TRUE(contains(refused({{id, std::vector<int32_t>(301, 1)}}), "would have 301 tokens, the context holds 300"));
+  EXPECT_TRUE(contains(refused({{id, std::vector<int32_t>(200, 1)}, {other, std::vector<int32_t>(100, 1)}}),
+                       "300 tokens in one pass, the plan holds 256"));
+}
+
+TEST(CpuBackend, ChecksTheMemoryEstimateBeforeItAllocates) {
+  auto pool = std::make_shared<MemoryPool>(100000);
+  CpuBackend backend(1, kernels::best_kernel_set(), pool);
+  const auto model = tiny_model();
+  const ExecutionPlan plan = backend.plan(*model, {OptimizationLevel::kBasic, 256, 300, 4});
+  const std::string text = error_text<MemoryLimitError>([&] { backend.optimize_model(model, plan.options); });
+  EXPECT_TRUE(contains(text, "the model needs " + std::to_string(plan.estimated_memory()) + " bytes"));
+  EXPECT_TRUE(contains(text, "100000 of 100000 are free"));
+  EXPECT_EQ(pool->stats().peak, 0u);
+}
+
+TEST(CpuBackend, StaysWithinTheEstimate) {
+  Runner probe(tiny_model());
+  const size_t estimate = static_cast<size_t>(probe.prepared->plan().estimated_memory());
+  // Buffers are cache lines; four sequences fill their contexts within the estimate and a line for each buffer.
+  Runner runner(tiny_model(), 2, kernels::best_kernel_set(), OptimizationLevel::kBasic, estimate + 100 * 64);
+  std::vector<SequenceId> ids;
+  for (int i = 0; i < 4; ++i) ids.push_back(runner.cache->create());
+  for (int i = 0; i < 5; ++i) {
+    for (SequenceId id : ids) runner.run({{id, random_tokens(60), Want::kLast}});
+  }
+  EXPECT_LE(runner.pool->stats().peak, estimate + 100 * 64);
+}
+
+TEST(CpuBackend, PacksAModelOnceAndForgetsItAfterItsLastUse) {
+  auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
+  CpuBackend backend(1, kernels::best_kernel_set(), pool);
+  const auto model = tiny_model();
+  auto first = backend.optimize_model(model, {OptimizationLevel::kBasic, 16, 300, 1});
+  const size_t bytes = pool->active(kWeightsMemory);
+  EXPECT_GT(bytes, 0u);
+  auto second = backend.optimize_model(model, {OptimizationLevel::kBasic, 32, 200, 2});
+  EXPECT_EQ(pool->active(kWeightsMemory), bytes);
+  first.reset();
+  EXPECT_EQ(pool->active(kWeightsMemory), bytes);
+  second.reset();
+  EXPECT_EQ(pool->active(kWeightsMemory), 0u);
+}
+
+TEST(CpuBackend, RefusesInvalidCodesAndKeepsNothing) {
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  TensorSource source = tiny_source(tiny_config(), WeightForm::kPacked, 1, {name});
+  TensorWriter writer;
+  std::vector<uint8_t> codes(12 * 84, 0x55);
+  codes[100] = 0xff;
+  writer.add(name, DType::kU8, Encoding::kTernaryStripes, {48, 84}, codes.data(), codes.size());
+  source.add(writer.source().get(name));
+  auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
+  CpuBackend backend(2, kernels::best_kernel_set(), pool);
+  const auto model = Model::create(tiny_config(), source);
+  EXPECT_TRUE(contains(error_text<ModelLoadError>([&] { backend.optimize_model(model, {OptimizationLevel::kBasic, 1, 1, 1}); }),
+                       name + ": code 3 at row "));
+  EXPECT_EQ(pool->stats().active, 0u);
+}
+
+}  // namespace
+}  // namespace tritium

@@ -1,0 +1,201 @@
+#include "engine/session.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <thread>
+
+#include "engine/engine_builder.h"
+#include "error_text.h"
+#include "tiny_model.h"
+
+namespace tritium {
+namespace {
+
+std::shared_ptr<InferenceEngine> make_engine(int threads = 1, size_t limit = SIZE_MAX) {
+  EngineOptions options;
+  options.threads = threads;
+  options.memory_limit = limit;
+  return build_engine(options);
+}
+
+// Greedy or sampled tokens after a prompt.
+std::vector<int32_t> generate(Session& session, std::vector<int32_t> prompt, int count, const SamplingOptions& sampling = {}) {
+  const SequenceId id = session.open(sampling);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < count; ++i) {
+    tokens.push_back(session.step({{id, prompt, true}})[0].id);
+    prompt = {tokens.back()};
+  }
+  session.close(id);
+  return tokens;
+}
+
+TEST(Session, GreedyTokensAreTheArgmaxOfTheLogits) {
+  Session session(make_engine(), tiny_model(), std::nullopt, 2);
+  const auto prompt = random_tokens(20);
+  const auto tokens = generate(session, prompt, 10);
+  std::vector<int32_t> all = prompt;
+  all.insert(all.end(), tokens.begin(), tokens.end());
+  const SequenceId id = session.open({});
+  const FloatMatrix logits = session.logits(id, all);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const float* row = logits.data.get() + static_cast<int64_t>(prompt.size() + i - 1) * logits.columns;
+    EXPECT_EQ(tokens[i], std::max_element(row, row + logits.columns) - row);
+  }
+  EXPECT_EQ(session.length(id), 30);
+}
+
+TEST(Session, GivesTheSameTokensForEveryThreadCount) {
+  Session one(make_engine(1), tiny_model(), std::nullopt, 1);
+  Session two(make_engine(2), tiny_model(), std::nullopt, 1);
+  SamplingOptions sampling;
+  sampling.temperature = 1;
+  sampling.seed = 11;
+  EXPECT_EQ(generate(one, random_tokens(30), 60, sampling), generate(two, random_tokens(30), 60, sampling));
+}
+
+TEST(Session, GivesTheSameTokensAloneAndTogether) {
+  Session session(make_engine(2), tiny_model(), std::nullopt, 3);
+  const std::vector<std::vector<int32_t>> prompts = {random_tokens(5, 1), random_tokens(150, 2), random_tokens(151, 3)};
+  std::vector<std::vector<int32_t>> alone;
+  for (const auto& prompt : prompts) alone.push_back(generate(session, prompt, 8));
+  std::vector<Feed> feeds;
+  for (const auto& prompt : prompts) feeds.push_back({session.open({}), prompt, true});
+  std::vector<std::vector<int32_t>> together(3);
+  for (int i = 0; i < 8; ++i) {
+    const auto results = session.step(feeds);  // 306 tokens at first, more than one pass
+    for (size_t s = 0; s < feeds.size(); ++s) {
+      together[s].push_back(results[s].id);
+      feeds[s].token_ids = {results[s].id};
+    }
+  }
+  EXPECT_EQ(together, alone);
+}
+
+TEST(Session, SamplesOnlyWhereItIsAsked) {
+  Session session(make_engine(), tiny_model(), std::nullopt, 2);
+  const SequenceId a = session.open({});
+  const SequenceId b = session.open({});
+  const auto results = session.step({{a, {1, 2}, false}, {b, {3}, true}});
+  EXPECT_EQ(results[0].id, -1);
+  EXPECT_GE(results[1].id, 0);
+}
+
+TEST(Session, RefusesABadFeedAndChangesNoSequence) {
+  Session session(make_engine(), tiny_model(), 20, 2);
+  const SequenceId a = session.open({});
+  const SequenceId b = session.open({});
+  const auto refused = [&](const std::vector<Feed>& feeds) {
+    const std::string text = error_text<BatchProcessingError>([&] { session.step(feeds); });
+    EXPECT_EQ(session.length(a), 0);
+    EXPECT_EQ(session.length(b), 0);
+    return text;
+  };
+  EXPECT_TRUE(contains(refused({{a, {1}, true}, {b, {101}, true}}), "token id 101"));
+  EXPECT_TRUE(contains(refused({{a, {1}, true}, {b, {}, true}}), "0 tokens"));
+  EXPECT_TRUE(contains(refused({{a, {1}, true}, {a, {1}, true}}), "fed twice"));
+  EXPECT_TRUE(contains(refused({{a, {1}, true}, {77, {1}, true}}), "sequence 77 is not open"));
+  EXPECT_TRUE(contains(refused({{a, {1}, true}, {b, std::vector<int32_t>(21, 1), true}}), "0 + 21 tokens do not fit the context of 20"));
+  EXPECT_TRUE(session.step({}).empty());
+}
+
+TEST(Session, HoldsAsManySequencesAsItWasMadeFor) {
+  Session session(make_engine(), tiny_model(), 20, 2);
+  const SequenceId a = session.open({});
+  session.open({});
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { session.open({}); }), "2 of 2 sequences are open"));
+  session.close(a);
+  session.close(a);
+  session.open({});
+}
+
+TEST(Session, AForkGoesOnAsTheOriginalWould) {
+  Session session(make_engine(), tiny_model(), std::nullopt, 2);
+  const auto prompt = random_tokens(70);
+  const auto expected = generate(session, prompt, 6);
+  const SequenceId a = session.open({});
+  session.step({{a, {prompt.begin(), prompt.end() - 1}, false}});
+  const SequenceId b = session.fork(a, {});
+  session.close(a);
+  std::vector<int32_t> tokens;
+  int32_t next = prompt.back();
+  for (int i = 0; i < 6; ++i) tokens.push_back(next = session.step({{b, {next}, true}})[0].id);
+  EXPECT_EQ(tokens, expected);
+}
+
+TEST(Session, ATruncatedSequenceRepeatsItself) {
+  Session session(make_engine(), tiny_model(), std::nullopt, 1);
+  const SequenceId id = session.open({});
+  const auto prompt = random_tokens(10);
+  const int32_t first = session.step({{id, prompt, true}})[0].id;
+  session.step({{id, {first, 5, 6}, false}});
+  session.truncate(id, 9);
+  EXPECT_EQ(session.step({{id, {prompt.back()}, true}})[0].id, first);
+}
+
+TEST(Session, CallsFromSeveralThreadsQueue) {
+  auto engine = make_engine(2);
+  Session session(engine, tiny_model(), std::nullopt, 4);
+  const auto expected = generate(session, random_tokens(10), 20);
+  std::vector<std::thread> callers;
+  std::vector<std::vector<int32_t>> results(4);
+  for (size_t i = 0; i < 4; ++i) callers.emplace_back([&, i] { results[i] = generate(session, random_tokens(10), 20); });
+  for (std::thread& caller : callers) caller.join();
+  for (const auto& result : results) EXPECT_EQ(result, expected);
+}
+
+TEST(Session, FreesEverythingAtTheEnd) {
+  auto engine = make_engine();
+  {
+    Session session(engine, tiny_model(), std::nullopt, 1);
+    generate(session, random_tokens(10), 2);
+    session.step({{session.open({}), random_tokens(100), true}});
+    EXPECT_EQ(engine->memory_usage().kv_cache, static_cast<size_t>(2 * 2 * 2 * 2 * 10 * 64 * 4));
+  }
+  EXPECT_EQ(engine->memory_usage().pool.active, 0u);
+}
+
+TEST(InferenceEngine, InfersTheLogitsOfASession) {
+  auto engine = make_engine();
+  const auto model = tiny_model();
+  const auto tokens = random_tokens(290);
+  Session session(engine, model, std::nullopt, 1);
+  const FloatMatrix expected = session.logits(session.open({}), tokens);
+  const FloatMatrix got = engine->infer(model, tokens);
+  ASSERT_EQ(got.rows, 290);
+  EXPECT_EQ(std::memcmp(got.data.get(), expected.data.get(), 290 * 101 * 4), 0);
+}
+
+TEST(InferenceEngine, RefusesInputsThatDoNotFit) {
+  auto engine = make_engine();
+  const auto model = tiny_model();
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, {}); }), "0 tokens given"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>(301, 0)); }), "301 tokens given"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>{500}); }), "token id 500"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 301, 1); }), "[1, 300]"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 0, 1); }), "got 0"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 10, 0); }), "max_sequences"));
+}
+
+TEST(InferenceEngine, KeepsToItsMemoryLimit) {
+  auto engine = make_engine(1, 50000);
+  EXPECT_TRUE(contains(error_text<MemoryLimitError>([&] { Session(engine, tiny_model(), std::nullopt, 1); }), "50000"));
+  EXPECT_EQ(engine->memory_usage().pool.peak, 0u);
+}
+
+TEST(BuildEngine, RefusesDevicesThatThisBuildLacks) {
+  for (const char* device : {"metal", "mlx"}) {
+    EngineOptions options;
+    options.device = device;
+    EXPECT_TRUE(contains(error_text<DeviceError>([&] { build_engine(options); }), "available: cpu"));
+  }
+  EngineOptions options;
+  options.device = "tpu";
+  EXPECT_TRUE(contains(error_text<DeviceError>([&] { build_engine(options); }), "unknown device 'tpu'"));
+  options.device = "cpu";
+  EXPECT_EQ(build_engine(options)->device(), DeviceKind::kCpu);
+}
+
+}  // namespace
+}  // namespace tritium

@@ -1,0 +1,143 @@
+// Inputs for the kernel tests: random numbers, packed weights, and the sizes at which kernels go wrong.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/dispatch.h"
+
+namespace tritium::kernels::testing {
+
+inline const std::vector<int64_t> kAwkwardColumns = {1, 15, 16, 17, 31, 33, 100, 640, 2560, 3200, 8640};
+inline const std::vector<int64_t> kAwkwardRows = {1, 15, 16, 17, 100, 640};
+inline const std::vector<int64_t> kAwkwardTokens = {1, 2, 3, 4, 5, 7, 8, 9, 33};
+
+inline const KernelSet& scalar() { return *find_kernel_set("scalar"); }
+
+inline std::vector<const KernelSet*> all_sets() {
+  std::vector<const KernelSet*> sets;
+  for (const KernelSet* const* set = compiled_kernel_sets(); *set; ++set) sets.push_back(*set);
+  return sets;
+}
+
+// One test for every compiled set; skipped where the CPU cannot run it.
+class EverySet : public ::testing::TestWithParam<const KernelSet*> {
+ protected:
+  void SetUp() override {
+    if (!is_supported(set())) GTEST_SKIP() << "this CPU lacks a feature that " << set().name << " needs";
+  }
+  static const KernelSet& set() { return *GetParam(); }
+};
+
+inline std::string set_name(const ::testing::TestParamInfo<const KernelSet*>& info) { return info.param->name; }
+
+class Numbers {
+ public:
+  explicit Numbers(uint32_t seed) : engine_(seed) {}
+
+  int64_t integer(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
+  }
+  float number() { return static_cast<float>(integer(-(1 << 20), 1 << 20)) * 0x1p-20f; }
+  std::vector<float> floats(int64_t count, float scale = 1.0f) {
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& value : values) value = scale * number();
+    return values;
+  }
+  std::vector<int8_t> bytes(int64_t count, int64_t low, int64_t high) {
+    std::vector<int8_t> values(static_cast<size_t>(count));
+    for (int8_t& value : values) value = static_cast<int8_t>(integer(low, high));
+    return values;
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+inline uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+inline float float_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Poison that no kernel gives, to see that every element is written.
+inline std::vector<float> poisoned(int64_t count) {
+  return std::vector<float>(static_cast<size_t>(count), float_of(0xDEADBEEFu));
+}
+
+inline ::testing::AssertionResult same_bits(const std::vector<float>& got, const std::vector<float>& wanted) {
+  if (got.size() != wanted.size()) return ::testing::AssertionFailure() << got.size() << " against " << wanted.size();
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (bits_of(got[i]) == bits_of(wanted[i]) || (got[i] != got[i] && wanted[i] != wanted[i])) continue;
+    return ::testing::AssertionFailure() << "at " << i << ": " << got[i] << ", wanted " << wanted[i];
+  }
+  return ::testing::AssertionSuccess();
+}
+
+// A ternary matrix with its activations, packed for the kernels. Absent rows of the last panel are 0.
+struct TernaryProblem {
+  int64_t rows, columns, tokens;
+  std::vector<int8_t> trits;  // (rows, columns)
+  std::vector<int8_t> q;      // (tokens, padded_columns)
+  std::vector<int32_t> q_sum;
+  std::vector<uint8_t> panels;
+
+  TernaryProblem(int64_t n, int64_t k, int64_t m, std::vector<int8_t> weights, const std::vector<int8_t>& activations)
+      : rows(n), columns(k), tokens(m), trits(std::move(weights)) {
+    const int64_t padded = padded_columns(columns);
+    q.resize(static_cast<size_t>(tokens * padded));
+    q_sum.resize(static_cast<size_t>(tokens));
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t i = 0; i < columns; ++i) {
+        const int8_t value = activations[static_cast<size_t>(t * columns + i)];
+        q[static_cast<size_t>(t * padded + i)] = value;
+        q_sum[static_cast<size_t>(t)] += value;
+      }
+    }
+    panels.resize(static_cast<size_t>(panel_count(rows) * panel_bytes(columns)));
+    for (int64_t panel = 0; panel < panel_count(rows); ++panel) {
+      scalar().pack_panel(trits.data() + panel * kPanelRows * columns,
+                          std::min<int64_t>(kPanelRows, rows - panel * kPanelRows), columns,
+                          panels.data() + panel * panel_bytes(columns));
+    }
+  }
+
+  int64_t width() const { return panel_count(rows) * kPanelRows; }
+
+  // acc (tokens, width).
+  std::vector<int32_t> gemm(const KernelSet& set) const {
+    std::vector<int32_t> acc(static_cast<size_t>(tokens * width()), 0x5A5A5A5A);
+    set.ternary_gemm(problem(0, tokens, acc.data()));
+    return acc;
+  }
+  std::vector<int32_t> gemv(const KernelSet& set) const {
+    std::vector<int32_t> acc(static_cast<size_t>(tokens * width()), 0x5A5A5A5A);
+    for (int64_t t = 0; t < tokens; ++t) set.ternary_gemv(problem(t, 1, acc.data() + t * width()));
+    return acc;
+  }
+
+ private:
+  TernaryMatmul problem(int64_t first, int64_t count, int32_t* acc) const {
+    const int64_t padded = padded_columns(columns);
+    return {panels.data(), panel_count(rows), padded, q.data() + first * padded, q_sum.data() + first, count, acc};
+  }
+};
+
+inline TernaryProblem random_ternary(Numbers& numbers, int64_t rows, int64_t columns, int64_t tokens) {
+  return TernaryProblem(rows, columns, tokens, numbers.bytes(rows * columns, -1, 1),
+                        numbers.bytes(tokens * columns, -128, 127));
+}
+
+}  // namespace tritium::kernels::testing

@@ -1,0 +1,270 @@
+// Every kernel of every compiled set against scalar, bit for bit, at awkward sizes.
+#include <limits>
+
+#include "kernel_problems.h"
+
+namespace tritium::kernels::testing {
+namespace same_bits_test {
+
+class KernelSetTest : public EverySet {};
+INSTANTIATE_TEST_SUITE_P(, KernelSetTest, ::testing::ValuesIn(all_sets()), set_name);
+
+const std::vector<int64_t> kCounts = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 640, 2560, 6912};
+
+TEST_P(KernelSetTest, PackPanelGivesTheSameBitsAsScalar) {
+  Numbers numbers(1);
+  for (int64_t rows = 1; rows <= kPanelRows; ++rows) {
+    for (int64_t columns : kAwkwardColumns) {
+      const auto trits = numbers.bytes(rows * columns, -1, 1);
+      std::vector<uint8_t> got(static_cast<size_t>(panel_bytes(columns)), 0xA5), wanted(got);
+      set().pack_panel(trits.data(), rows, columns, got.data());
+      scalar().pack_panel(trits.data(), rows, columns, wanted.data());
+      ASSERT_EQ(got, wanted) << rows << " rows, " << columns << " columns";
+    }
+  }
+}
+
+TEST_P(KernelSetTest, QuantizeGivesTheSameBitsAsScalar) {
+  Numbers numbers(2);
+  for (int64_t columns : kAwkwardColumns) {
+    for (float scale : {1.0f, 1e-38f, 3e38f, 0.0f, 1e-5f}) {
+      auto x = numbers.floats(columns, scale);
+      for (float special : {0.25f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        if (special != 0.25f) x[static_cast<size_t>(numbers.integer(0, columns - 1))] = special;
+        std::vector<int8_t> got(static_cast<size_t>(padded_columns(columns)), 77), wanted(got);
+        QuantizedRow got_row, wanted_row;
+        set().quantize(x.data(), columns, got.data(), &got_row);
+        scalar().quantize(x.data(), columns, wanted.data(), &wanted_row);
+        ASSERT_EQ(got, wanted) << columns << " columns";
+        ASSERT_EQ(bits_of(got_row.absmax), bits_of(wanted_row.absmax)) << columns << " columns";
+        ASSERT_EQ(got_row.sum, wanted_row.sum) << columns << " columns";
+      }
+    }
+  }
+}
+
+TEST_P(KernelSetTest, TernaryGemvGivesTheSameBitsAsScalar) {
+  Numbers numbers(3);
+  for (int64_t columns : kAwkwardColumns) {
+    for (int64_t rows : kAwkwardRows) {
+      const auto problem = random_ternary(numbers, rows, columns, 1);
+      ASSERT_EQ(problem.gemv(set()), problem.gemv(scalar())) << rows << " rows, " << columns << " columns";
+    }
+  }
+}
+
+TEST_P(KernelSetTest, TernaryGemmGivesTheSameBitsAsScalar) {
+  Numbers numbers(4);
+  for (int64_t columns : kAwkwardColumns) {
+    for (int64_t rows : kAwkwardRows) {
+      for (int64_t tokens : kAwkwardTokens) {
+        if (rows * columns * tokens > 20'000'000) continue;
+        const auto problem = random_ternary(numbers, rows, columns, tokens);
+        ASSERT_EQ(problem.gemm(set()), problem.gemm(scalar()))
+            << rows << " rows, " << columns << " columns, " << tokens << " tokens";
+      }
+    }
+  }
+}
+
+TEST_P(KernelSetTest, TernaryGemmOfManyTokensGivesTheSameBitsAsScalar) {
+  Numbers numbers(5);
+  for (int64_t columns : {640, 8640}) {
+    const auto problem = random_ternary(numbers, 33, columns, 257);
+    ASSERT_EQ(problem.gemm(set()), problem.gemm(scalar())) << columns << " columns";
+  }
+}
+
+TEST_P(KernelSetTest, TernaryGemmAndGemvAgree) {
+  Numbers numbers(6);
+  const auto problem = random_ternary(numbers, 100, 3200, 33);
+  EXPECT_EQ(problem.gemm(set()), problem.gemv(set()));
+}
+
+TEST_P(KernelSetTest, DequantizeGivesTheSameBitsAsScalar) {
+  Numbers numbers(7);
+  for (int64_t count : kCounts) {
+    std::vector<int32_t> acc(static_cast<size_t>(count));
+    for (int32_t& value : acc) value = static_cast<int32_t>(numbers.integer(-(1 << 30), 1 << 30));
+    const auto bias = numbers.floats(count), residual = numbers.floats(count, 100.0f);
+    for (const float* b : {static_cast<const float*>(nullptr), bias.data()}) {
+      for (const float* r : {static_cast<const float*>(nullptr), residual.data()}) {
+        auto got = poisoned(count), wanted = poisoned(count);
+        set().dequantize(acc.data(), count, 1.7e-7f, b, r, got.data());
+        scalar().dequantize(acc.data(), count, 1.7e-7f, b, r, wanted.data());
+        ASSERT_TRUE(same_bits(got, wanted)) << count;
+      }
+    }
+    auto in_place = residual;
+    auto wanted = poisoned(count);
+    set().dequantize(acc.data(), count, 1.7e-7f, nullptr, in_place.data(), in_place.data());
+    scalar().dequantize(acc.data(), count, 1.7e-7f, nullptr, residual.data(), wanted.data());
+    ASSERT_TRUE(same_bits(in_place, wanted)) << count;
+  }
+}
+
+TEST_P(KernelSetTest, DenseMatmulGivesTheSameBitsAsScalar) {
+  Numbers numbers(8);
+  for (Element element : {Element::kF32, Element::kF16, Element::kBF16}) {
+    const int64_t size = element == Element::kF32 ? 4 : 2;
+    for (int64_t columns : {1, 7, 8, 15, 16, 17, 31, 33, 100, 640, 2560}) {
+      for (int64_t rows : {1, 2, 3, 4, 5, 16, 17}) {
+        for (int64_t tokens : kAwkwardTokens) {
+          std::vector<unsigned char> weights(static_cast<size_t>(rows * columns * size));
+          for (int64_t i = 0; i < rows * columns; ++i) {
+            const uint32_t bits = bits_of(numbers.number());
+            const auto f16 = static_cast<uint16_t>(numbers.integer(0, 0x7BFF));
+            const auto half = element == Element::kBF16 ? static_cast<uint16_t>(bits >> 16) : f16;
+            unsigned char* at = weights.data() + i * size;
+            size == 4 ? std::memcpy(at, &bits, 4) : std::memcpy(at, &half, 2);
+          }
+          const auto x = numbers.floats(tokens * columns);
+          const int64_t stride = rows + 3;
+          auto got = poisoned(tokens * stride), wanted = poisoned(tokens * stride);
+          set().dense_matmul({weights.data(), element, columns, rows, x.data(), tokens, got.data(), stride});
+          scalar().dense_matmul({weights.data(), element, columns, rows, x.data(), tokens, wanted.data(), stride});
+          ASSERT_TRUE(same_bits(got, wanted)) << rows << " rows, " << columns << " columns, " << tokens << " tokens";
+        }
+      }
+    }
+  }
+}
+
+// A lane of the last, partial step keeps the -0 to which a tiny negative product rounded.
+TEST_P(KernelSetTest, DenseMatmulLeavesLanesWithoutATermAsTheyAre) {
+  const int64_t columns = 17;
+  std::vector<float> weights(columns, -1e-30f), x(columns, 1e-30f);
+  weights[16] = 0.0f;
+  float got = 1.0f, wanted = 1.0f;
+  set().dense_matmul({weights.data(), Element::kF32, columns, 1, x.data(), 1, &got, 1});
+  scalar().dense_matmul({weights.data(), Element::kF32, columns, 1, x.data(), 1, &wanted, 1});
+  EXPECT_EQ(bits_of(got), bits_of(wanted));
+}
+
+TEST_P(KernelSetTest, WidenGivesTheSameBitsAsScalarForEveryHalf) {
+  std::vector<uint16_t> halves(1 << 16);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);
+  for (Element element : {Element::kF16, Element::kBF16}) {
+    for (int64_t count : {int64_t{1}, int64_t{7}, int64_t{9}, int64_t{100}, int64_t{1} << 16}) {
+      auto got = poisoned(count), wanted = poisoned(count);
+      set().widen(halves.data(), element, count, got.data());
+      scalar().widen(halves.data(), element, count, wanted.data());
+      ASSERT_EQ(0, std::memcmp(got.data(), wanted.data(), got.size() * sizeof(float))) << count;
+    }
+  }
+}
+
+TEST_P(KernelSetTest, RmsNormGivesTheSameBitsAsScalar) {
+  Numbers numbers(9);
+  for (int64_t count : kCounts) {
+    for (float scale : {1.0f, 1e-25f, 1e18f, 0.0f}) {
+      const auto x = numbers.floats(count, scale), weight = numbers.floats(count);
+      auto got = x, wanted = poisoned(count);
+      set().rms_norm(got.data(), weight.data(), count, 1e-5f, got.data());
+      scalar().rms_norm(x.data(), weight.data(), count, 1e-5f, wanted.data());
+      ASSERT_TRUE(same_bits(got, wanted)) << count;
+    }
+  }
+}
+
+TEST_P(KernelSetTest, AddGivesTheSameBitsAsScalar) {
+  Numbers numbers(10);
+  for (int64_t count : kCounts) {
+    const auto x = numbers.floats(count), z = numbers.floats(count, 1e-3f);
+    auto got = poisoned(count), wanted = poisoned(count), in_place = z;
+    set().add(x.data(), z.data(), count, got.data());
+    set().add(x.data(), in_place.data(), count, in_place.data());
+    scalar().add(x.data(), z.data(), count, wanted.data());
+    ASSERT_TRUE(same_bits(got, wanted)) << count;
+    ASSERT_TRUE(same_bits(in_place, wanted)) << count;
+  }
+}
+
+TEST_P(KernelSetTest, GateGivesTheSameBitsAsScalar) {
+  Numbers numbers(11);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (Activation activation : {Activation::kIdentity, Activation::kRelu, Activation::kRelu2, Activation::kSilu}) {
+    for (int64_t count : kCounts) {
+      for (float scale : {4.0f, 130.0f, 1e-38f}) {
+        auto gate = numbers.floats(count, scale);
+        if (count > 16) {
+          const float special[] = {kInfinity, -kInfinity, -0.0f, std::numeric_limits<float>::quiet_NaN(), -88.722836f};
+          std::copy(std::begin(special), std::end(special), gate.begin() + 3);
+        }
+        const auto up = numbers.floats(count);
+        auto got = poisoned(count), wanted = poisoned(count), in_place = gate;
+        set().gate(gate.data(), up.data(), activation, count, got.data());
+        set().gate(in_place.data(), up.data(), activation, count, in_place.data());
+        scalar().gate(gate.data(), up.data(), activation, count, wanted.data());
+        ASSERT_TRUE(same_bits(got, wanted)) << count;
+        ASSERT_TRUE(same_bits(in_place, wanted)) << count;
+      }
+    }
+  }
+}
+
+TEST_P(KernelSetTest, RopeGivesTheSameBitsAsScalar) {
+  Numbers numbers(12);
+  for (int64_t half : {1, 4, 7, 8, 9, 16, 32, 50, 64, 128}) {
+    auto got = numbers.floats(2 * half), wanted = got;
+    const auto cosine = numbers.floats(half), sine = numbers.floats(half);
+    set().rope(got.data(), cosine.data(), sine.data(), half);
+    scalar().rope(wanted.data(), cosine.data(), sine.data(), half);
+    ASSERT_TRUE(same_bits(got, wanted)) << half;
+  }
+}
+
+TEST_P(KernelSetTest, AttendPageGivesTheSameBitsAsScalarForEveryNumberOfTokens) {
+  Numbers numbers(13);
+  for (int64_t head_dim : {1, 8, 20, 64, 100, 128, 256}) {
+    for (int64_t tokens = 1; tokens <= kPageTokens; ++tokens) {
+      const auto q = numbers.floats(head_dim, 3.0f);
+      auto k = numbers.floats(head_dim * kPageTokens, 3.0f), v = numbers.floats(kPageTokens * head_dim);
+      // What lies beyond the tokens must not matter.
+      for (int64_t d = 0; d < head_dim; ++d) {
+        for (int64_t j = tokens; j < kPageTokens; ++j) {
+          k[static_cast<size_t>(d * kPageTokens + j)] = std::numeric_limits<float>::quiet_NaN();
+          v[static_cast<size_t>(j * head_dim + d)] = std::numeric_limits<float>::quiet_NaN();
+        }
+      }
+      auto got = poisoned(head_dim), wanted = poisoned(head_dim);
+      AttentionPart got_part = {0.0f, 0.0f, got.data()}, wanted_part = {0.0f, 0.0f, wanted.data()};
+      const AttentionPage page = {q.data(), k.data(), v.data(), head_dim, tokens, 0.5f};
+      set().attend_page(page, &got_part);
+      scalar().attend_page(page, &wanted_part);
+      ASSERT_TRUE(same_bits(got, wanted)) << head_dim << " head_dim, " << tokens << " tokens";
+      ASSERT_TRUE(same_bits({got_part.max, got_part.sum}, {wanted_part.max, wanted_part.sum})) << tokens << " tokens";
+    }
+  }
+}
+
+TEST_P(KernelSetTest, AttendPageGivesTheSameSignOfAZeroMaximum) {
+  std::vector<float> q = {1.0f}, k(kPageTokens), v(kPageTokens, 1.0f);
+  for (size_t j = 0; j < k.size(); ++j) k[j] = j % 3 ? -0.0f : 0.0f;
+  float value;
+  AttentionPart part = {1.0f, 0.0f, &value};
+  set().attend_page({q.data(), k.data(), v.data(), 1, kPageTokens, -1.0f}, &part);
+  EXPECT_EQ(bits_of(part.max), 0u);
+}
+
+TEST_P(KernelSetTest, MergeAndFinishAttentionGiveTheSameBitsAsScalar) {
+  Numbers numbers(14);
+  for (int64_t head_dim : {1, 7, 8, 9, 64, 100, 128}) {
+    for (float max : {-std::numeric_limits<float>::infinity(), -100.0f, -1.0f, 0.5f, 90.0f}) {
+      auto later = numbers.floats(head_dim), got = numbers.floats(head_dim), wanted = got;
+      const AttentionPart part = {0.25f, 3.0f, later.data()};
+      AttentionPart got_total = {max, 2.0f, got.data()}, wanted_total = {max, 2.0f, wanted.data()};
+      set().merge_attention(part, head_dim, &got_total);
+      scalar().merge_attention(part, head_dim, &wanted_total);
+      ASSERT_TRUE(same_bits(got, wanted)) << head_dim;
+      ASSERT_TRUE(same_bits({got_total.max, got_total.sum}, {wanted_total.max, wanted_total.sum})) << head_dim;
+      auto got_y = poisoned(head_dim), wanted_y = poisoned(head_dim);
+      set().finish_attention(got_total, head_dim, got_y.data());
+      scalar().finish_attention(wanted_total, head_dim, wanted_y.data());
+      ASSERT_TRUE(same_bits(got_y, wanted_y)) << head_dim;
+    }
+  }
+}
+
+}  // namespace same_bits_test
+}  // namespace tritium::kernels::testing

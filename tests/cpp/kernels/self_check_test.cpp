@@ -1,0 +1,182 @@
+// The self-check passes the compiled sets and finds a set in which one kernel is slightly wrong.
+#include "kernels/self_check.h"
+
+#include <cmath>
+
+#include "kernel_problems.h"
+
+namespace tritium::kernels::testing {
+namespace self_check_test {
+
+class SelfCheckTest : public EverySet {};
+INSTANTIATE_TEST_SUITE_P(, SelfCheckTest, ::testing::ValuesIn(all_sets()), set_name);
+
+TEST_P(SelfCheckTest, FindsNoDifferenceInACompiledSet) {
+  for (uint64_t seed : {0, 1, 2}) {
+    const auto checks = check_kernel_set(set(), seed);
+    ASSERT_EQ(checks.size(), 14u);
+    for (const KernelCheck& check : checks) {
+      EXPECT_GT(check.problems, 10) << check.kernel;
+      EXPECT_EQ(check.first_difference, "") << check.kernel;
+    }
+  }
+}
+
+struct WrongKernel {
+  const char* kernel;
+  void (*plant)(KernelSet& set);
+};
+
+const WrongKernel kWrongKernels[] = {
+    {"pack_panel",
+     [](KernelSet& set) {  // forgets the last row
+       set.pack_panel = [](const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+         scalar().pack_panel(trits, rows == 16 ? 15 : rows, columns, panel);
+       };
+     }},
+    {"quantize",
+     [](KernelSet& set) {  // rounds half away from zero
+       set.quantize = [](const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
+         scalar().quantize(x, columns, q, row);
+         for (int64_t k = 0; k < columns; ++k) {
+           const float scaled = x[k] * (127.0f / row->absmax);
+           if (std::fabs(scaled) <= 127.0f) q[k] = static_cast<int8_t>(std::lround(scaled));
+         }
+       };
+     }},
+    {"ternary_gemv",
+     [](KernelSet& set) {  // a sum that saturates in 16 bits
+       set.ternary_gemv = [](const TernaryMatmul& problem) {
+         scalar().ternary_gemv(problem);
+         const int64_t rows = problem.panels_used * kPanelRows;
+         for (int64_t i = 0; i < rows; ++i) problem.acc[i] = std::max(problem.acc[i], -32768);
+       };
+     }},
+    {"ternary_gemm",
+     [](KernelSet& set) {  // uses the first token's sum for the last one
+       set.ternary_gemm = [](const TernaryMatmul& problem) {
+         std::vector<int32_t> sums(problem.q_sum, problem.q_sum + problem.tokens);
+         sums.back() = sums.front();
+         TernaryMatmul wrong = problem;
+         wrong.q_sum = sums.data();
+         scalar().ternary_gemm(wrong);
+       };
+     }},
+    {"dequantize",
+     [](KernelSet& set) {  // fuses the multiplication and the addition
+       set.dequantize = [](const int32_t* acc, int64_t count, float multiplier, const float* bias,
+                           const float* residual, float* y) {
+         for (int64_t i = 0; i < count; ++i) {
+           const float wide = static_cast<float>(acc[i]);
+           float value = bias ? std::fmaf(wide, multiplier, bias[i]) : wide * multiplier;
+           y[i] = residual ? value + residual[i] : value;
+         }
+       };
+     }},
+    {"dense_matmul",
+     [](KernelSet& set) {  // one element too many
+       set.dense_matmul = [](const DenseMatmul& problem) {
+         scalar().dense_matmul(problem);
+         problem.y[(problem.tokens - 1) * problem.y_stride + problem.rows] = 0.0f;
+       };
+     }},
+    {"widen",
+     [](KernelSet& set) {  // flushes subnormal numbers
+       set.widen = [](const void* x, Element element, int64_t count, float* y) {
+         scalar().widen(x, element, count, y);
+         for (int64_t i = 0; i < count; ++i) {
+           if (std::fpclassify(y[i]) == FP_SUBNORMAL) y[i] = 0.0f;
+         }
+       };
+     }},
+    {"rms_norm",
+     [](KernelSet& set) {  // multiplies in another order
+       set.rms_norm = [](const float* x, const float* weight, int64_t count, float eps, float* y) {
+         const std::vector<float> ones(static_cast<size_t>(count), 1.0f);
+         std::vector<float> scaled(static_cast<size_t>(count));
+         scalar().rms_norm(x, ones.data(), count, eps, scaled.data());
+         for (int64_t i = 0; i < count; ++i) {
+           const float r = x[i] == 0.0f ? 0.0f : scaled[static_cast<size_t>(i)] / x[i];
+           y[i] = (x[i] * weight[i]) * r;
+         }
+       };
+     }},
+    {"add",
+     [](KernelSet& set) {  // leaves the last element
+       set.add = [](const float* x, const float* z, int64_t count, float* y) { scalar().add(x, z, count - 1, y); };
+     }},
+    {"gate",
+     [](KernelSet& set) {  // libm's exp
+       set.gate = [](const float* gate, const float* up, Activation activation, int64_t count, float* y) {
+         if (activation != Activation::kSilu) return scalar().gate(gate, up, activation, count, y);
+         for (int64_t i = 0; i < count; ++i) y[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+       };
+     }},
+    {"rope",
+     [](KernelSet& set) {  // fuses one product
+       set.rope = [](float* x, const float* cosine, const float* sine, int64_t half) {
+         for (int64_t j = 0; j < half; ++j) {
+           const float a = x[j], b = x[j + half];
+           x[j] = std::fmaf(a, cosine[j], -(b * sine[j]));
+           x[j + half] = std::fmaf(b, cosine[j], a * sine[j]);
+         }
+       };
+     }},
+    {"attend_page",
+     [](KernelSet& set) {  // looks at one token beyond
+       set.attend_page = [](const AttentionPage& page, AttentionPart* part) {
+         AttentionPage wrong = page;
+         if (wrong.tokens < kPageTokens) ++wrong.tokens;
+         scalar().attend_page(wrong, part);
+       };
+     }},
+    {"merge_attention",
+     [](KernelSet& set) {  // keeps the earlier maximum
+       set.merge_attention = [](const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
+         const float max = total->max;
+         scalar().merge_attention(part, head_dim, total);
+         total->max = max;
+       };
+     }},
+    {"finish_attention",
+     [](KernelSet& set) {  // multiplies by the reciprocal
+       set.finish_attention = [](const AttentionPart& total, int64_t head_dim, float* y) {
+         const float reciprocal = 1.0f / total.sum;
+         for (int64_t d = 0; d < head_dim; ++d) y[d] = total.values[d] * reciprocal;
+       };
+     }},
+};
+
+TEST(SelfCheck, FindsAPlantedWrongKernelAndNamesIt) {
+  for (const WrongKernel& wrong : kWrongKernels) {
+    KernelSet set = scalar();
+    wrong.plant(set);
+    for (const KernelCheck& check : check_kernel_set(set)) {
+      EXPECT_EQ(check.first_difference.empty(), check.kernel != wrong.kernel)
+          << wrong.kernel << " is wrong; " << check.kernel << ": " << check.first_difference;
+    }
+  }
+}
+
+TEST(SelfCheck, PlantsAWrongKernelForEveryKernel) {
+  std::vector<std::string> planted, checked;
+  for (const WrongKernel& wrong : kWrongKernels) planted.emplace_back(wrong.kernel);
+  for (const KernelCheck& check : check_kernel_set(scalar())) checked.push_back(check.kernel);
+  EXPECT_EQ(planted, checked);
+}
+
+TEST(SelfCheck, SaysWhereTheDifferenceLies) {
+  KernelSet set = scalar();
+  set.add = [](const float* x, const float* z, int64_t count, float* y) {
+    scalar().add(x, z, count, y);
+    y[-1] = 0.0f;
+  };
+  for (const KernelCheck& check : check_kernel_set(set)) {
+    if (check.kernel != "add") continue;
+    EXPECT_NE(check.first_difference.find("y[-1] lies outside the output"), std::string::npos)
+        << check.first_difference;
+  }
+}
+
+}  // namespace self_check_test
+}  // namespace tritium::kernels::testing

@@ -1,0 +1,153 @@
+#include "plan/execution_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "error_text.h"
+#include "plan/build_plan.h"
+#include "plan/plan_memory.h"
+#include "tiny_model.h"
+
+namespace tritium {
+namespace {
+
+ExecutionPlan tiny_plan(OptimizationLevel level, int64_t max_tokens = 8) {
+  return build_plan(tiny_model()->graph(), {level, max_tokens, 300, 1});
+}
+
+std::map<std::string, int> count_steps(const ExecutionPlan& plan) {
+  std::map<std::string, int> counts;
+  for (const Step& step : plan.steps) ++counts[std::string(step_name(step.kind))];
+  return counts;
+}
+
+TEST(ExecutionPlan, WithoutOptimizationEveryOperatorIsAStepOfItsOwn) {
+  const ExecutionPlan plan = tiny_plan(OptimizationLevel::kNone);
+  EXPECT_EQ(count_steps(plan), (std::map<std::string, int>{{"embedding", 1},
+                                                           {"rms_norm", 2 * 4 + 1},
+                                                           {"quantize", 2 * 7},
+                                                           {"ternary_matmul", 2 * 7},
+                                                           {"rope", 2 * 2},
+                                                           {"attention", 2},
+                                                           {"gate", 2},
+                                                           {"add", 2 * 2},
+                                                           {"select_outputs", 1},
+                                                           {"dense_matmul", 1}}));
+  EXPECT_TRUE(plan.fusions.empty());
+}
+
+TEST(ExecutionPlan, BasicOptimizationFuses) {
+  const ExecutionPlan plan = tiny_plan(OptimizationLevel::kBasic);
+  EXPECT_EQ(count_steps(plan), (std::map<std::string, int>{{"embedding", 1},
+                                                           {"rms_norm", 1},
+                                                           {"rms_norm_quantize", 2 * 4},
+                                                           {"ternary_matmul", 2 * 2},
+                                                           {"ternary_matmul_add", 2 * 2},
+                                                           {"rope_attention", 2},
+                                                           {"gate", 2},
+                                                           {"select_outputs", 1},
+                                                           {"dense_matmul", 1}}));
+  EXPECT_EQ(plan.fusions,
+            (std::vector<std::string>{"share_quantization x6", "norm_into_quantization x8", "group_projections x6",
+                                      "residual_into_matmul x4", "rope_into_attention x2"}));
+}
+
+TEST(ExecutionPlan, FusionTakesNoMoreArena) {
+  EXPECT_LE(tiny_plan(OptimizationLevel::kBasic, 64).memory.arena, tiny_plan(OptimizationLevel::kNone, 64).memory.arena);
+}
+
+TEST(ExecutionPlan, EveryValueIsMadeBeforeItIsRead) {
+  for (OptimizationLevel level : {OptimizationLevel::kNone, OptimizationLevel::kBasic}) {
+    const ExecutionPlan plan = tiny_plan(level);
+    std::vector<bool> made(plan.values.size(), false);
+    made[plan.input] = true;
+    for (const Step& step : plan.steps) {
+      for (PlanValueId value : step.inputs) EXPECT_TRUE(made[value]) << plan.values[value].name;
+      for (PlanValueId value : step.outputs) made[value] = true;
+    }
+    EXPECT_TRUE(made[plan.output]);
+  }
+}
+
+TEST(ExecutionPlan, ValuesThatLiveAtTheSameTimeShareNoBytes) {
+  for (OptimizationLevel level : {OptimizationLevel::kNone, OptimizationLevel::kBasic}) {
+    const ExecutionPlan plan = tiny_plan(level);
+    std::map<PlanValueId, std::pair<size_t, size_t>> lives;  // first and last step
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      for (PlanValueId value : plan.steps[i].outputs) lives[value] = {i, i};
+      for (PlanValueId value : plan.steps[i].inputs) {
+        if (value != plan.input) lives[value].second = i;
+      }
+    }
+    lives.erase(plan.output);
+    for (const auto& [a, life_a] : lives) {
+      const PlanValue& value_a = plan.values[a];
+      ASSERT_GE(value_a.offset, 0) << value_a.name;
+      EXPECT_EQ(value_a.offset % kArenaAlignment, 0);
+      EXPECT_LE(value_a.offset + value_a.bytes(8), plan.memory.arena);
+      for (const auto& [b, life_b] : lives) {
+        if (a >= b || life_a.second < life_b.first || life_b.second < life_a.first) continue;
+        const PlanValue& value_b = plan.values[b];
+        EXPECT_TRUE(value_a.offset + value_a.bytes(8) <= value_b.offset ||
+                    value_b.offset + value_b.bytes(8) <= value_a.offset)
+            << value_a.name << " and " << value_b.name;
+      }
+    }
+  }
+}
+
+TEST(ExecutionPlan, InputAndOutputLieOutsideTheArena) {
+  const ExecutionPlan plan = tiny_plan(OptimizationLevel::kBasic);
+  EXPECT_EQ(plan.values[plan.input].offset, kOutsideArena);
+  EXPECT_EQ(plan.values[plan.output].offset, kOutsideArena);
+}
+
+TEST(ExecutionPlan, DescribesItself) {
+  ExecutionPlan plan = tiny_plan(OptimizationLevel::kBasic, 1);
+  const std::string text = plan.describe();
+  EXPECT_TRUE(contains(text, "plan: level basic, 24 steps, up to 1 tokens a pass, context 300, sequences 1\n"));
+  EXPECT_TRUE(contains(text, "fusion: residual_into_matmul x4\n"));
+  EXPECT_TRUE(contains(text, "   0  embedding            (token_ids) -> (model.embed_tokens@"));
+}
+
+TEST(ExecutionPlan, RefusesImpossibleOptions) {
+  const auto model = tiny_model();
+  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { build_plan(model->graph(), {OptimizationLevel::kBasic, 0, 1, 1}); }),
+                       "must be at least 1, got 0, 1, 1"));
+  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { build_plan(Graph(), {OptimizationLevel::kBasic, 1, 1, 1}); }),
+                       "no input or no output"));
+  EXPECT_TRUE(contains(error_text<OptimizationError>([] { parse_optimization_level("fast"); }), "'fast'; known are none, basic"));
+}
+
+// A residual that is made after the product must not be fused into it.
+TEST(FuseOperators, KeepsAnAddWhoseOtherSideComesLater) {
+  Graph graph;
+  graph.values = {{"x", ValueType::kFloat, RowKind::kTokens, 48},
+                  {"product", ValueType::kFloat, RowKind::kTokens, 48},
+                  {"later", ValueType::kFloat, RowKind::kTokens, 48},
+                  {"sum", ValueType::kFloat, RowKind::kTokens, 48}};
+  graph.input = 0;
+  graph.output = 3;
+  graph.operators = {{"linear", TernaryLinearOp{0}, {0}, 1}, {"norm", RmsNormOp{0, 1e-5f}, {0}, 2}, {"add", AddOp{}, {1, 2}, 3}};
+  const ExecutionPlan plan = build_plan(graph, {OptimizationLevel::kBasic, 1, 1, 1});
+  EXPECT_EQ(count_steps(plan).at("add"), 1);
+}
+
+// A norm that someone else reads too must be stored.
+TEST(FuseOperators, KeepsANormThatIsReadTwice) {
+  Graph graph;
+  graph.values = {{"x", ValueType::kFloat, RowKind::kTokens, 48},
+                  {"norm", ValueType::kFloat, RowKind::kTokens, 48},
+                  {"product", ValueType::kFloat, RowKind::kTokens, 48},
+                  {"sum", ValueType::kFloat, RowKind::kTokens, 48}};
+  graph.input = 0;
+  graph.output = 3;
+  graph.operators = {{"norm", RmsNormOp{0, 1e-5f}, {0}, 1}, {"linear", TernaryLinearOp{0}, {1}, 2}, {"add", AddOp{}, {1, 2}, 3}};
+  const ExecutionPlan plan = build_plan(graph, {OptimizationLevel::kBasic, 1, 1, 1});
+  EXPECT_EQ(count_steps(plan), (std::map<std::string, int>{{"rms_norm", 1}, {"quantize", 1}, {"ternary_matmul_add", 1}}));
+}
+
+}  // namespace
+}  // namespace tritium
