@@ -19,15 +19,19 @@
 namespace tritium {
 namespace {
 
-constexpr auto kSpinTime = std::chrono::microseconds(50);
+// Longer than the system takes to wake a sleeping thread; otherwise, once one thread slept, each call would find the
+// others asleep again. The caller, in whose call there is work, waits longer than an idle worker.
+constexpr auto kWorkerSpin = std::chrono::microseconds(100);
+constexpr auto kCallerSpin = std::chrono::microseconds(500);
+constexpr auto kSpinWithoutYield = std::chrono::microseconds(5);  // then the awaited thread may need this core
 constexpr int kPausesPerClockRead = 32;
 
 // Lets one thread wait for a condition on atomics that others change: first spinning, then asleep.
 class Gate {
  public:
   template <class Condition>
-  void wait(bool may_spin, Condition condition) {
-    if (may_spin && spin(condition)) return;
+  void wait(std::chrono::microseconds spin_time, Condition condition) {
+    if (spin(spin_time, condition)) return;
     std::unique_lock lock(mutex_);
     ++sleepers_;
     wake_.wait(lock, condition);
@@ -46,15 +50,16 @@ class Gate {
 
  private:
   template <class Condition>
-  static bool spin(Condition condition) {
-    const auto end = std::chrono::steady_clock::now() + kSpinTime;
-    do {
+  static bool spin(std::chrono::microseconds time, Condition condition) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (auto now = begin; now - begin < time; now = std::chrono::steady_clock::now()) {
+      if (now - begin > kSpinWithoutYield) std::this_thread::yield();
       for (int i = 0; i < kPausesPerClockRead; ++i) {
         if (condition()) return true;
         cpu_pause();
       }
-    } while (std::chrono::steady_clock::now() < end);
-    return false;
+    }
+    return condition();
   }
 
   std::mutex mutex_;
@@ -71,7 +76,8 @@ int slices_of(uint64_t ticket) { return static_cast<int>(ticket & ((1u << kSlice
 
 struct ThreadPool::State {
   int size = 1;
-  bool may_spin = true;
+  std::chrono::microseconds worker_spin{0};
+  std::chrono::microseconds caller_spin{0};
   const ProcessGuard guard;
   std::atomic<bool> busy{false};
   std::atomic<bool> stop{false};
@@ -106,7 +112,7 @@ struct ThreadPool::State {
     const DefaultFloatEnvironment environment;
     uint64_t seen = 0;
     for (;;) {
-      start.wait(may_spin, [&] { return stop || ticket != seen; });
+      start.wait(worker_spin, [&] { return stop || ticket != seen; });
       if (stop) return;
       seen = ticket;
       const int slices = slices_of(seen);
@@ -130,7 +136,10 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   State* state = state_.get();
   state->size = threads;
   // A spinning thread would only keep others from a core that they share.
-  state->may_spin = static_cast<unsigned>(threads) <= std::thread::hardware_concurrency();
+  if (static_cast<unsigned>(threads) <= std::thread::hardware_concurrency()) {
+    state->worker_spin = kWorkerSpin;
+    state->caller_spin = kCallerSpin;
+  }
   state->workers.reserve(threads - 1);
   try {
     for (int thread = 1; thread < threads; ++thread) {
@@ -172,7 +181,7 @@ void ThreadPool::run(int64_t count, Slice slice, void* context) {
     state.start.notify();
   }
   state.run_slice(slices, 0);
-  if (slices > 1) state.finish.wait(state.may_spin, [&] { return state.pending == 0; });
+  if (slices > 1) state.finish.wait(state.caller_spin, [&] { return state.pending == 0; });
 
   const std::exception_ptr error = std::exchange(state.error, nullptr);
   state.busy = false;

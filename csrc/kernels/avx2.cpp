@@ -57,8 +57,8 @@ TRITIUM_INLINE __m256 exponential(__m256 x) {
   const __m256 shift = _mm256_set1_ps(12582912.0f);
   const __m256 t = _mm256_fmadd_ps(x, _mm256_set1_ps(0x1.715476p+0f), shift);
   const __m256 n = _mm256_sub_ps(t, shift);
-  const __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(0x1.05c610p-29f),
-                                   _mm256_fmadd_ps(n, _mm256_set1_ps(-0x1.62e430p-1f), x));
+  const __m256 r =
+      _mm256_fmadd_ps(n, _mm256_set1_ps(0x1.05c610p-29f), _mm256_fmadd_ps(n, _mm256_set1_ps(-0x1.62e430p-1f), x));
   __m256 p = _mm256_set1_ps(0x1.6d113cp-10f);
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.120ba2p-7f));
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.55551ap-5f));
@@ -190,8 +190,8 @@ constexpr int kFewTokens = 8;
 
 struct GemmTile {
   const uint8_t* codes;
-  int64_t columns;       // of the block
-  const int8_t* q;       // first token, first column of the block
+  int64_t columns;  // of the block
+  const int8_t* q;  // first token, first column of the block
   int64_t q_stride;
   const int32_t* start;  // minus the sum of q of each token for the first block, null later: acc is added to
   int32_t* acc;
@@ -307,8 +307,7 @@ void unpack_block(const uint8_t* packed, int64_t columns, uint8_t* codes) {
 
 using TileFunction = void (*)(const GemmTile&);
 constexpr TileFunction kUnpackedTiles[kTileTokens + 1] = {
-    nullptr,          unpacked_tile<1>, unpacked_tile<2>, unpacked_tile<3>,
-    unpacked_tile<4>, unpacked_tile<5>, unpacked_tile<6>,
+    nullptr, unpacked_tile<1>, unpacked_tile<2>, unpacked_tile<3>, unpacked_tile<4>, unpacked_tile<5>, unpacked_tile<6>,
 };
 constexpr TileFunction kPackedTiles[kFewTokens + 1] = {
     nullptr,           packed_tile<1, 2>, packed_tile<2, 2>, packed_tile<3, 2>, packed_tile<4, 2>,
@@ -795,8 +794,8 @@ constexpr uint32_t kAvx2FmaF16c = 0b111;
 }  // namespace
 
 const KernelSet kAvx2Kernels = {
-    "avx2",       kAvx2FmaF16c, pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
-    widen,        rms_norm,     add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
+    "avx2", kAvx2FmaF16c, pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
+    widen,  rms_norm,     add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
 };
 
 }  // namespace tritium::kernels

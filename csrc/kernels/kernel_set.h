@@ -28,9 +28,7 @@ namespace tritium::kernels {
 inline constexpr int kPanelRows = 16;
 inline constexpr int kStepColumns = 16;
 
-constexpr int64_t padded_columns(int64_t columns) {
-  return (columns + kStepColumns - 1) / kStepColumns * kStepColumns;
-}
+constexpr int64_t padded_columns(int64_t columns) { return (columns + kStepColumns - 1) / kStepColumns * kStepColumns; }
 constexpr int64_t panel_count(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
 constexpr int64_t panel_bytes(int64_t columns) { return padded_columns(columns) * kPanelRows / 4; }
 
@@ -51,21 +49,21 @@ struct QuantizedRow {
 struct TernaryMatmul {
   const uint8_t* panels;  // (panels, panel_bytes) the first panel to use
   int64_t panels_used;
-  int64_t columns;        // K as padded
-  const int8_t* q;        // (tokens, columns) zero beyond the real K
-  const int32_t* q_sum;   // (tokens)
+  int64_t columns;       // K as padded
+  const int8_t* q;       // (tokens, columns) zero beyond the real K
+  const int32_t* q_sum;  // (tokens)
   int64_t tokens;
-  int32_t* acc;           // (tokens, panels_used * kPanelRows) receives sum over k of weight * q
+  int32_t* acc;  // (tokens, panels_used * kPanelRows) receives sum over k of weight * q
 };
 
 struct DenseMatmul {
   const void* weights;  // (rows, columns) row-major
   Element element;
   int64_t columns;
-  int64_t rows;         // rows to use, from the first
-  const float* x;       // (tokens, columns)
+  int64_t rows;    // rows to use, from the first
+  const float* x;  // (tokens, columns)
   int64_t tokens;
-  float* y;             // y[t * y_stride + row]
+  float* y;  // y[t * y_stride + row]
   int64_t y_stride;
 };
 
@@ -74,7 +72,7 @@ struct AttentionPage {
   const float* k_page;  // (head_dim, kPageTokens) one column a token
   const float* v_page;  // (kPageTokens, head_dim) one row a token
   int64_t head_dim;
-  int64_t tokens;       // the first `tokens` of the page are seen, 1..kPageTokens
+  int64_t tokens;  // the first `tokens` of the page are seen, 1..kPageTokens
   float scale;
 };
 

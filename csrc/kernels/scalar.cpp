@@ -267,8 +267,8 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
 }  // namespace
 
 const KernelSet kScalarKernels = {
-    "scalar",     0,     pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
-    widen,        rms_norm, add,     gate,     rope,         attend_page,  merge_attention, finish_attention,
+    "scalar", 0,        pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
+    widen,    rms_norm, add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
 };
 
 }  // namespace tritium::kernels

@@ -371,8 +371,8 @@ class Checker {
               "y", count, [&](const KernelSet& set, float* y) { set.gate(gate.data(), up.data(), act, count, y); },
               description);
           compare<float>(
-              "y", count, [&](const KernelSet& set, float* y) { set.gate(y, up.data(), act, count, y); },
-              description, &gate);
+              "y", count, [&](const KernelSet& set, float* y) { set.gate(y, up.data(), act, count, y); }, description,
+              &gate);
         }
       }
     }

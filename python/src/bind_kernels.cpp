@@ -33,8 +33,7 @@ void require(bool condition, const std::string& message) {
 
 template <class T>
 void require_dimensions(const Array<T>& array, py::ssize_t dimensions, const char* name) {
-  require(array.ndim() == dimensions,
-          concat(name, ": ", array.ndim(), " dimensions given, ", dimensions, " needed"));
+  require(array.ndim() == dimensions, concat(name, ": ", array.ndim(), " dimensions given, ", dimensions, " needed"));
 }
 
 void require_equal(py::ssize_t got, py::ssize_t wanted, const char* what) {

@@ -21,7 +21,6 @@ from agreement import (
     LARGEST_CODE_DIFFERENCE,
     LINEAR_TOLERANCE,
     SHARE_OF_DIFFERENT_CODES,
-    LogitAgreement,
     clear_positions,
     code_differences,
     compare_logits,
@@ -62,13 +61,6 @@ def selected_kernels() -> Iterator[_core.KernelSet]:
 
     name = _core.InferenceEngine().kernel_set
     return next(kernels for kernels in _core.kernel_sets() if kernels.name == name)
-
-
-def summary(agreement: LogitAgreement) -> str:
-    return (
-        f"{agreement.relative_rms:.2%} {agreement.same}/{agreement.positions}"
-        f" ({agreement.clear_and_wrong} wrong of {agreement.clear} clear)"
-    )
 
 
 # Layer by layer -----------------------------------------------------------------------------------
@@ -131,7 +123,12 @@ def test_the_logits_of_the_reference_are_those_of_transformers(
 ) -> None:
     logits = reference.load_folder(oracle.folder).forward(oracle.case.token_ids())
     agreement = compare_logits(logits, oracle.recording.logits)
-    report[str(oracle.case)]["reference: rms, top-1"] = summary(agreement)
+    sdpa = transformers_model.sdpa_logits(oracle.model, oracle.case.token_ids())
+    row = report[str(oracle.case)]
+    row["transformers: sdpa against eager"] = compare_logits(
+        sdpa, oracle.recording.logits
+    ).summary()
+    row["reference: rms, top-1"] = agreement.summary()
     assert agreement.holds, agreement
 
 
@@ -141,7 +138,7 @@ def test_the_logits_of_tritium_are_those_of_transformers(oracle: Oracle, report:
     model = tritium.load(oracle.folder)
     logits = tritium.InferenceEngine().infer(model, oracle.case.token_ids())
     agreement = compare_logits(logits, oracle.recording.logits)
-    report[str(oracle.case)]["tritium: rms, top-1"] = summary(agreement)
+    report[str(oracle.case)]["tritium: rms, top-1"] = agreement.summary()
     assert agreement.holds, agreement
 
 

@@ -105,6 +105,16 @@ def record(model: BitNetForCausalLM, token_ids: list[int]) -> Recording:
 
 
 @torch.inference_mode()
+def sdpa_logits(model: BitNetForCausalLM, token_ids: list[int]) -> NDArray[np.float32]:
+    """Logits (tokens, vocab) with torch's fused attention: how far transformers is from itself."""
+    model.set_attn_implementation("sdpa")
+    try:
+        return model(torch.tensor([token_ids]), use_cache=False).logits[0].numpy()
+    finally:
+        model.set_attn_implementation("eager")
+
+
+@torch.inference_mode()
 def greedy(
     model: BitNetForCausalLM, token_ids: list[int], count: int
 ) -> tuple[list[int], NDArray[np.float32]]:

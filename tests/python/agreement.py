@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_CODE_DIFFERENCE = 1
-"""A product x * 127 / absmax on the edge between two codes may fall to either."""
+"""torch computes 127 / absmax as 127 * (1 / absmax), with two roundings where we have one. A product
+on the edge between two codes, that of x = absmax / 2 above all, may then fall to the other side."""
 
 SHARE_OF_DIFFERENT_CODES = 1e-3
-"""Edges that a float32 can be torn between are rare: 2^-17 of the distance between two codes."""
+"""Such edges are rare: the scales differ by 2^-23 of themselves, and codes are whole numbers."""
 
 LINEAR_TOLERANCE = 1e-5
 """Difference, in units of the rms of a token's outputs. transformers sums floats where we sum
@@ -54,6 +55,12 @@ def linear_difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) ->
     return float((np.abs(ours - theirs) / np.maximum(rms, 1e-30)).max())
 
 
+def relative_rms(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """Rms of the difference over the rms of theirs."""
+    wide = theirs.astype(np.float64)
+    return float(np.sqrt(((ours - wide) ** 2).mean() / (wide**2).mean()))
+
+
 def clear_positions(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where logits (tokens, vocab) leave no doubt about the best token: (tokens,)."""
     best_two = np.sort(logits, axis=1)[:, -2:]
@@ -73,18 +80,24 @@ class LogitAgreement:
 
     @property
     def holds(self) -> bool:
+        """Whether ours pass for theirs."""
         return self.relative_rms <= LOGITS_TOLERANCE and self.clear > 0 and not self.clear_and_wrong
+
+    def summary(self) -> str:
+        """For a table: relative rms, equal best tokens, wrong ones."""
+        return (
+            f"{self.relative_rms:.2%} {self.same}/{self.positions}"
+            f" ({self.clear_and_wrong} wrong of {self.clear} clear)"
+        )
 
 
 def compare_logits(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> LogitAgreement:
     """Both (tokens, vocab)."""
     assert ours.shape == theirs.shape, f"{ours.shape} logits, expected {theirs.shape}"
-    wide = theirs.astype(np.float64)
-    relative_rms = np.sqrt(((ours - wide) ** 2).mean() / (wide**2).mean())
     same = ours.argmax(axis=1) == theirs.argmax(axis=1)
     clear = clear_positions(theirs)
     return LogitAgreement(
-        relative_rms=float(relative_rms),
+        relative_rms=relative_rms(ours, theirs),
         positions=len(same),
         clear=int(clear.sum()),
         clear_and_wrong=int((clear & ~same).sum()),

@@ -223,3 +223,9 @@ def write_weights(path: Path, tensors: dict[str, tuple[str, Array]], *, shards: 
     total = sum(elements.nbytes for _, elements in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def edit_json(path: Path, **members: Any) -> None:
+    """Set members of a JSON file; the value `...` removes one."""
+    values = json.loads(path.read_text()) | members
+    path.write_text(json.dumps({name: v for name, v in values.items() if v is not ...}))

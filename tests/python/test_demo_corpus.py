@@ -11,10 +11,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tools.demo_model import corpus  # noqa: E402
-from tools.demo_model.forms import ARCS, FITTING, document, story  # noqa: E402
-from tools.demo_model.words import GOOD_TRAITS, TRAIT_SHOWN  # noqa: E402
-from tools.demo_model.world import with_article  # noqa: E402
+from tools.demo_model import corpus
+from tools.demo_model.forms import ARCS, FITTING, document, story
+from tools.demo_model.words import GOOD_TRAITS, TRAIT_SHOWN
+from tools.demo_model.world import with_article
 
 COUNT = 4000
 
@@ -59,9 +59,11 @@ def test_held_out_texts_are_new(texts: list[str]) -> None:
         ("a doubled full stop", r"\.\.|[!?]\."),
         ("three line breaks", r"\n\n\n"),
         ("an article twice", r"\b(the|a|an) (the|a|an|his|her)\b"),
-        ("a regular form of an irregular verb",
-         r"\b(goed|runned|finded|gived|taked|comed|sitted|thinked|bringed|catched|builded|"
-         r"telled|falled|flied|swimmed|singed|writed|maked|getted|keeped|sleeped)\b"),
+        (
+            "a regular form of an irregular verb",
+            r"\b(goed|runned|finded|gived|taked|comed|sitted|thinked|bringed|catched|builded|"
+            r"telled|falled|flied|swimmed|singed|writed|maked|getted|keeped|sleeped)\b",
+        ),
     ],
 )
 def test_text_is_free_of(texts: list[str], what: str, pattern: str) -> None:
@@ -82,7 +84,15 @@ def test_quotation_marks_are_paired(texts: list[str]) -> None:
 
 
 def test_articles_follow_the_sound() -> None:
-    phrases = ("apple", "old hat", "useful rope", "honest girl", "unicorn", "red kite", "unusual egg")
+    phrases = (
+        "apple",
+        "old hat",
+        "useful rope",
+        "honest girl",
+        "unicorn",
+        "red kite",
+        "unusual egg",
+    )
     assert [with_article(p).split()[0] for p in phrases] == ["an", "an", "a", "an", "a", "a", "an"]
 
 
@@ -91,7 +101,8 @@ def test_every_arc_can_be_told_and_every_trait_has_its_arcs() -> None:
     assert len(ARCS) >= 36
     for seed in range(300):
         s = story(random.Random(seed))
-        assert s.facts and all(q.endswith("?") and a.endswith(".") for q, a in s.facts)
+        assert s.facts
+        assert all(q.endswith("?") and a.endswith(".") for q, a in s.facts)
 
 
 def test_things_end_up_where_the_text_says() -> None:

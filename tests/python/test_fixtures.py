@@ -5,7 +5,8 @@ The same comparison as tests/oracles makes live, without torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,58 @@ def test_the_reference_gives_the_linear_outputs_of_transformers(recorded: Fixtur
 def test_the_reference_gives_the_logits_of_transformers(recorded: Fixture) -> None:
     agreement = compare_logits(recorded.reference.forward(recorded.token_ids), recorded.logits)
     assert agreement.holds, agreement
+
+
+def with_the_other_activation(model: reference.Model) -> reference.Model:
+    other = {"relu2": "silu", "silu": "relu2"}[model.config.activation]
+    return replace(model, config=replace(model.config, activation=other))
+
+
+def with_inverted_scales(model: reference.Model) -> reference.Model:
+    linears = {n: replace(m, divides=not m.divides) for n, m in model.linears.items()}
+    return replace(model, linears=linears)
+
+
+def with_packed_rows_swapped(model: reference.Model) -> reference.Model:
+    linears = {n: replace(m, trits=m.trits[::-1]) for n, m in model.linears.items()}
+    return replace(model, linears=linears)
+
+
+def without(norm: str) -> Callable[[reference.Model], reference.Model]:
+    def change(model: reference.Model) -> reference.Model:
+        floats = {n: np.ones_like(w) if norm in n else w for n, w in model.floats.items()}
+        return replace(model, floats=floats)
+
+    return change
+
+
+def with_interleaved_rope(model: reference.Model) -> reference.Model:
+    """Pairs (2j, 2j + 1) instead of (j, j + half): the rows of q and k in another order."""
+    head = np.arange(model.config.head_dim).reshape(2, -1).T.reshape(-1)
+    linears = dict(model.linears)
+    for name, linear in model.linears.items():
+        if name.endswith(("q_proj", "k_proj")):
+            heads = linear.trits.reshape(-1, model.config.head_dim, linear.trits.shape[1])
+            linears[name] = replace(linear, trits=heads[:, head].reshape(linear.trits.shape))
+    return replace(model, linears=linears)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(with_the_other_activation, id="the other activation"),
+        pytest.param(with_inverted_scales, id="scales inverted"),
+        pytest.param(with_packed_rows_swapped, id="rows in another order"),
+        pytest.param(without("attn_sub_norm"), id="attn_sub_norm without weights"),
+        pytest.param(without("ffn_sub_norm"), id="ffn_sub_norm without weights"),
+        pytest.param(with_interleaved_rope, id="interleaved rope"),
+    ],
+)
+def test_a_wrong_rule_is_noticed(
+    recorded: Fixture, change: Callable[[reference.Model], reference.Model]
+) -> None:
+    logits = change(recorded.reference).forward(recorded.token_ids)
+    assert not compare_logits(logits, recorded.logits).holds
 
 
 # Tritium ------------------------------------------------------------------------------------------

@@ -286,26 +286,31 @@ def test_an_interrupt_frees_the_sequence(single):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timer")
 def test_interrupts_at_any_moment_free_the_sequence(single):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+    armed = []
 
-    def answer(delay):
+    def interrupt(*_):
+        if armed:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    def is_interrupted(delay):
         try:
+            armed.append(True)
             signal.setitimer(signal.ITIMER_REAL, delay)
             for _ in single.stream(PROMPT, max_tokens=5):
                 pass
+            armed.clear()  # from here on, a late timer does nothing
         except KeyboardInterrupt:
-            return 1
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        return 0
+            return True
+        return False
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        interrupted = sum(answer(0.0001 * (1 + step % 60)) for step in range(240))
+        count = sum(is_interrupted(0.0001 * (1 + step % 60)) for step in range(240))
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert interrupted > 0
+    assert count > 0
     assert single.generate(PROMPT, max_tokens=2).token_ids
 
 

@@ -42,8 +42,11 @@ def _train(args: argparse.Namespace) -> None:
     torch.set_float32_matmul_precision("highest")
     held_out = evaluate.perplexity(exported, tokenizer, args.held_out)
     report = {
-        "schedule": asdict(schedule), "documents": args.documents, "stream_tokens": len(stream),
-        "history": history.as_dict(), "held_out": asdict(held_out),
+        "schedule": asdict(schedule),
+        "documents": args.documents,
+        "stream_tokens": len(stream),
+        "history": history.as_dict(),
+        "held_out": asdict(held_out),
     }
     args.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report["held_out"]))
@@ -82,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.demo_model", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
-    def command(name: str, run, text: str) -> argparse.ArgumentParser:  # noqa: ANN001
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text)
         sub.set_defaults(run=run)
         sub.add_argument("--folder", type=Path, default=FOLDER, help="exported model")

@@ -37,7 +37,7 @@ def lost_thing(s: Story) -> None:
         '"have you seen {o.a}?" asked {h}.',
         '"excuse me, I am looking for {o.a}," said {h}.',
         '"I have lost {o}," said {h}. "Can you help me?"',
-        '{h} asked about {o}.',
+        "{h} asked about {o}.",
     )
     s.tell(
         '"yes," said {f}. "I saw {o.a} {q.at} this morning."',
@@ -49,17 +49,27 @@ def lost_thing(s: Story) -> None:
     s.tell(
         '"come, we will look together," said {f}.',
         "{f.s} wanted to come along, and so the two set out.",
-    ) if together else s.tell("{h} thanked {f} and hurried on.",
-                              '"thank you!" called {h} and ran off.')
+    ) if together else s.tell(
+        "{h} thanked {f} and hurried on.", '"thank you!" called {h} and ran off.'
+    )
     s.go(s.cast["h"], q)  # type: ignore[arg-type]
     s.tell(
         "and there, {hid}, lay {o.the}.",
         "{h.s} looked carefully, and there it was, {hid}.",
         "at first {h.s} saw nothing, but then something caught {h.his} eye {hid}.|It was {o.the}!",
         "{hid}, {h} found {o.the} at last.",
-        hid=s.choose(("under a bench", "behind a big stone", "between two roots",
-                          "in the tall grass", "next to an old barrel", "under some leaves",
-                          "beside the wall", "in an empty nest")),
+        hid=s.choose(
+            (
+                "under a bench",
+                "behind a big stone",
+                "between two roots",
+                "in the tall grass",
+                "next to an old barrel",
+                "under some leaves",
+                "beside the wall",
+                "in an empty nest",
+            )
+        ),
     )
     s.tell(
         "{h.s} held it tight and danced for joy.",
@@ -71,8 +81,13 @@ def lost_thing(s: Story) -> None:
     s.fact("what did {h} lose?", "{h} lost {o}.")
     s.fact("where was {o.the}?", "{o.the} was {q.at}.")
     s.fact("who helped {h}?", "{f} helped {h}.")
-    s.moral = s.choose(("it is good to ask for help", "a friend can see what you miss",
-                            "one should never give up too soon"))
+    s.moral = s.choose(
+        (
+            "it is good to ask for help",
+            "a friend can see what you miss",
+            "one should never give up too soon",
+        )
+    )
 
 
 def found_thing(s: Story) -> None:
@@ -129,8 +144,13 @@ def found_thing(s: Story) -> None:
     s.fact("what did {h} find?", "{h} found {o.a}.")
     s.fact("where did {h} find it?", "{h} found it {p.at}.")
     s.fact("whose {o.noun} was it?", "it was {f.own} {o.noun}.")
-    s.moral = s.choose(("honesty is worth more than gold", "what is lost should go home",
-                            "a good deed brings a new friend"))
+    s.moral = s.choose(
+        (
+            "honesty is worth more than gold",
+            "what is lost should go home",
+            "a good deed brings a new friend",
+        )
+    )
 
 
 def broken_thing(s: Story) -> None:
@@ -149,8 +169,15 @@ def broken_thing(s: Story) -> None:
         "one rainy day, {h} ran through the room and bumped into {o.the}.|Crash! It fell down.",
         "one day, {h} wanted to look at {o.the}.|But it fell, and a big piece broke off.",
     )
-    s.cast["hid"] = s.choose(("under the bed", "behind the wood pile", "in an old chest",
-                                  "under a heap of straw", "in the garden shed"))
+    s.cast["hid"] = s.choose(
+        (
+            "under the bed",
+            "behind the wood pile",
+            "in an old chest",
+            "under a heap of straw",
+            "in the garden shed",
+        )
+    )
     s.tell(
         "{h.s} was so afraid that {h.he} hid it {hid}.",
         '"oh no," whispered {h} and put the pieces {hid}.',
@@ -185,8 +212,13 @@ def broken_thing(s: Story) -> None:
     s.fact("what did {h} break?", "{h} broke {o}.")
     s.fact("where did {h} hide the pieces?", "{h} hid the pieces {hid}.")
     s.fact("who forgave {h}?", "{e} forgave {h}.")
-    s.moral = s.choose(("the truth makes the heart light", "a lie is heavier than a stone",
-                            "it is brave to say sorry"))
+    s.moral = s.choose(
+        (
+            "the truth makes the heart light",
+            "a lie is heavier than a stone",
+            "it is brave to say sorry",
+        )
+    )
 
 
 def kept_promise(s: Story) -> None:
@@ -203,8 +235,11 @@ def kept_promise(s: Story) -> None:
         '"please guard {o.the} for me," said {e}. "I will be back before dark."',
         '{e} gave {h.o} {o.a} and said, "Do not let it out of your sight."',
     )
-    s.tell('"I promise," said {h}.', '"you can count on me," said {h}.',
-           "{h} nodded and sat down beside {o.the}.")
+    s.tell(
+        '"I promise," said {h}.',
+        '"you can count on me," said {h}.',
+        "{h} nodded and sat down beside {o.the}.",
+    )
     s.cast["x"] = s.peer(hero)  # type: ignore[arg-type]
     s.tell(
         'after a while, {x.plain} came by.|"Come and play with us {q.at}!" {x.he} called.',
@@ -235,8 +270,9 @@ def kept_promise(s: Story) -> None:
     s.keep(o, e)
     s.fact("what did {h} guard?", "{h} guarded {o}.")
     s.fact("who owned {o.the}?", "{e} owned {o.the}.")
-    s.moral = s.choose(("a promise is a promise", "trust grows from small things",
-                            "one should keep one's word"))
+    s.moral = s.choose(
+        ("a promise is a promise", "trust grows from small things", "one should keep one's word")
+    )
 
 
 def trades(s: Story) -> None:
@@ -260,7 +296,7 @@ def trades(s: Story) -> None:
         s.tell(
             '"I need {o.a}," said {x}. "I will give you {n.a} for it."',
             '"what a nice {o.noun}!" said {x}. "Would you take {n.a} for it?"',
-            '{x} had {n.a} but wished for {o.a}.',
+            "{x} had {n.a} but wished for {o.a}.",
             '"my {n.noun} is of no use to me," said {x}, "but I could use {o.a}."',
         )
         s.tell(
@@ -291,8 +327,13 @@ def trades(s: Story) -> None:
     )
     s.keep(held, f)
     s.fact("who had {o} in the end?", "in the end, {f} had {o}.")
-    s.moral = s.choose(("giving is better than trading", "a friend is the best bargain",
-                            "the best things have no price"))
+    s.moral = s.choose(
+        (
+            "giving is better than trading",
+            "a friend is the best bargain",
+            "the best things have no price",
+        )
+    )
 
 
 def hide_and_seek(s: Story) -> None:
@@ -306,9 +347,16 @@ def hide_and_seek(s: Story) -> None:
         "it was the perfect day for hide and seek {p.at}.",
         p=p,
     )
-    spots = ["behind a barrel", "under an old boat", "in a hollow tree", "between two bushes",
-             "under a wooden bench", "behind a stone wall", "in an empty basket",
-             "behind a heap of hay"]
+    spots = [
+        "behind a barrel",
+        "under an old boat",
+        "in a hollow tree",
+        "between two bushes",
+        "under a wooden bench",
+        "behind a stone wall",
+        "in an empty basket",
+        "behind a heap of hay",
+    ]
     s.rng.shuffle(spots)
     s.cast["a"], s.cast["b"], s.cast["c"] = spots[:3]
     s.tell(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import words
 from .world import Being, Story, with_article
 
+
 def opening(s: Story) -> None:
     """Introduce the hero `h`, the setting and what the hero is like."""
     rng = s.rng
@@ -119,8 +120,11 @@ def _scene(s: Story, hero: Being) -> None:
     hero.name = name
     if hero.named and (hero.kind == "animal" or hero.trade):
         s.tell("{h.his} name was {h}.", "everyone called {h.him} {h}.", "{h} was {h.his} name.")
-        s.tell("{h.he} lived {setting}.", "{h.he} lived {setting} and was very {trait}.",
-               trait=hero.trait)
+        s.tell(
+            "{h.he} lived {setting}.",
+            "{h.he} lived {setting} and was very {trait}.",
+            trait=hero.trait,
+        )
     else:
         s.tell("{h.he} was {h.tag}.", "{h.he} was {h.tag} who lived {setting}.")
 
@@ -171,8 +175,17 @@ def relative(s: Story, letter: str = "e") -> Being:
     gender = s._gender(hero)
     if hero.kind == "animal":
         old = s.animal(hero, named=False)
-        being = Being(f"the old {old.noun}", f"old {old.noun}", old.gender, "animal", "wise", s,
-                      named=False, moved=old.moved, home=old.home)
+        being = Being(
+            f"the old {old.noun}",
+            f"old {old.noun}",
+            old.gender,
+            "animal",
+            "wise",
+            s,
+            named=False,
+            moved=old.moved,
+            home=old.home,
+        )
     else:
         noun = s.choose(words.RELATIVES_F if gender == "f" else words.RELATIVES_M)
         being = Being(f"{hero.his} {noun}", noun, gender, "adult", "wise", s, named=False)
@@ -251,5 +264,9 @@ def ending(s: Story) -> None:
             Moral=s.moral[0].upper() + s.moral[1:],
         )
     elif s.rng.random() < 0.3:
-        s.tell("and they all lived happily ever after.", "that was the end of a very good day.",
-               "it had been the best day of the year.", "and that is how it happened.")
+        s.tell(
+            "and they all lived happily ever after.",
+            "that was the end of a very good day.",
+            "it had been the best day of the year.",
+            "and that is how it happened.",
+        )

@@ -36,7 +36,9 @@ class Perplexity:
 
 
 @torch.inference_mode()
-def perplexity(model: DemoModel, tokenizer: Tokenizer, documents: int, batch: int = 32) -> Perplexity:
+def perplexity(
+    model: DemoModel, tokenizer: Tokenizer, documents: int, batch: int = 32
+) -> Perplexity:
     """Each held-out document alone, cut at the model's context length, in the model's dtype."""
     device = model.cos.device
     pieces = list(texts(held_out_seeds(documents)))
@@ -45,7 +47,9 @@ def perplexity(model: DemoModel, tokenizer: Tokenizer, documents: int, batch: in
     total = 0.0
     for first in range(0, len(order), batch):
         chunk = [torch.tensor(rows[i]) for i in order[first : first + batch]]
-        ids = torch.nn.utils.rnn.pad_sequence(chunk, batch_first=True, padding_value=-100).to(device)
+        ids = torch.nn.utils.rnn.pad_sequence(chunk, batch_first=True, padding_value=-100).to(
+            device
+        )
         logits = model(ids[:, :-1].clamp(min=0))
         total += F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="sum").item()
     tokens = sum(len(r) - 1 for r in rows)

@@ -72,14 +72,22 @@ def export(model: DemoModel, tokenizer: Tokenizer, folder: Path) -> None:
     write_json(folder / "config.json", config_of(model.shape, begin, end))
     write_json(
         folder / "generation_config.json",
-        {"bos_token_id": begin, "eos_token_id": end, "do_sample": False,
-         "max_length": model.shape.max_position_embeddings},
+        {
+            "bos_token_id": begin,
+            "eos_token_id": end,
+            "do_sample": False,
+            "max_length": model.shape.max_position_embeddings,
+        },
     )
     write_json(
         folder / "tokenizer_config.json",
-        {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BEGIN, "eos_token": END,
-         "clean_up_tokenization_spaces": False,
-         "model_max_length": model.shape.max_position_embeddings},
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": BEGIN,
+            "eos_token": END,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": model.shape.max_position_embeddings,
+        },
     )
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     save_file(packed_state(model), folder / "model.safetensors", metadata={"format": "pt"})

@@ -9,16 +9,50 @@ from .beats import ending, opening, turn
 from .world import Story, with_article
 
 lost, friends, work, far, castle = (
-    arcs_lost_and_found, arcs_friendship, arcs_work, arcs_adventure, arcs_castle,
+    arcs_lost_and_found,
+    arcs_friendship,
+    arcs_work,
+    arcs_adventure,
+    arcs_castle,
 )
 ARCS = (
-    lost.lost_thing, lost.found_thing, lost.broken_thing, lost.kept_promise, lost.trades,
-    lost.hide_and_seek, friends.rescue, friends.quarrel, friends.fear, friends.hungry_traveler,
-    friends.sick_friend, friends.new_neighbor, friends.lost_child, friends.nightmare,
-    work.invention, work.garden, work.soup, work.delivery, work.apprentice, work.contest,
-    work.gift, work.broken_bell, far.treasure_map, far.storm, far.mystery, far.wish, far.journey,
-    far.trick, far.winter_store, far.crossing, far.snow_day, far.visit, castle.sad_king,
-    castle.friendly_dragon, castle.giant_turnip, castle.fallen_star, castle.market_day,
+    lost.lost_thing,
+    lost.found_thing,
+    lost.broken_thing,
+    lost.kept_promise,
+    lost.trades,
+    lost.hide_and_seek,
+    friends.rescue,
+    friends.quarrel,
+    friends.fear,
+    friends.hungry_traveler,
+    friends.sick_friend,
+    friends.new_neighbor,
+    friends.lost_child,
+    friends.nightmare,
+    work.invention,
+    work.garden,
+    work.soup,
+    work.delivery,
+    work.apprentice,
+    work.contest,
+    work.gift,
+    work.broken_bell,
+    far.treasure_map,
+    far.storm,
+    far.mystery,
+    far.wish,
+    far.journey,
+    far.trick,
+    far.winter_store,
+    far.crossing,
+    far.snow_day,
+    far.visit,
+    castle.sad_king,
+    castle.friendly_dragon,
+    castle.giant_turnip,
+    castle.fallen_star,
+    castle.market_day,
     castle.night_ride,
 )
 FITTING = {  # what tends to happen to whom
@@ -69,8 +103,13 @@ def _title(s: Story) -> str:
         return f"{name} and the {thing.full.title()}"  # type: ignore[attr-defined]
     if place is not None and s.rng.random() < 0.7:
         return f"{name} {place.at.split()[0]} the {place.noun.title()}"  # type: ignore[attr-defined]
-    return s.rng.choice((f"The Story of {name[0].lower() + name[1:] if name[:4] == 'The ' else name}",
-                         f"{name} and the Long Day", f"{name} Finds a Way"))
+    return s.rng.choice(
+        (
+            f"The Story of {name[0].lower() + name[1:] if name[:4] == 'The ' else name}",
+            f"{name} and the Long Day",
+            f"{name} Finds a Way",
+        )
+    )
 
 
 def plain_story(rng: random.Random) -> str:
@@ -93,11 +132,17 @@ def requested_story(rng: random.Random) -> str:
         about.append(s.cast["o"].a)  # type: ignore[attr-defined]
     elif other is not None and other.named and rng.random() < 0.5:  # type: ignore[attr-defined]
         about.append(with_article(other.noun) if bare else other.plain)  # type: ignore[attr-defined]
-    request = rng.choice((
-        "Tell me a story about {}.", "Write a short story about {}.", "Write a story about {}.",
-        "Please tell a story about {}.", "I want to hear a story about {}.",
-        "Can you tell me a story about {}?", "A story about {}.",
-    )).format(" and ".join(about))
+    request = rng.choice(
+        (
+            "Tell me a story about {}.",
+            "Write a short story about {}.",
+            "Write a story about {}.",
+            "Please tell a story about {}.",
+            "I want to hear a story about {}.",
+            "Can you tell me a story about {}?",
+            "A story about {}.",
+        )
+    ).format(" and ".join(about))
     if rng.random() < 0.25:
         request = request.rstrip(".")
     if rng.random() < 0.15:
@@ -118,27 +163,44 @@ def dialogue(rng: random.Random) -> str:
     """Two neighbours talk about the weather, the day and a plan."""
     s = Story(rng)
     s.cast["h"] = a = s.anyone()
-    s.cast["f"] = b = s.peer(a)
+    s.cast["f"] = s.peer(a)
     s.cast["p"], s.cast["o"], s.cast["sky"] = s.place(), s.thing(), s.sky()
     s.cast["like"] = rng.choice(words.HOBBIES)[0]
     s.cast["A"] = a.name[0].upper() + a.name[1:]
-    s.tell("{h} met {f} {p.at}.", "one {season} day, {h} and {f} met {p.at}.",
-           "{h} and {f} were sitting {p.at}, and {sky}.", season=s.season)
+    s.tell(
+        "{h} met {f} {p.at}.",
+        "one {season} day, {h} and {f} met {p.at}.",
+        "{h} and {f} were sitting {p.at}, and {sky}.",
+        season=s.season,
+    )
     s.paragraph()
-    s.tell('"good morning," said {h}.|"Good morning," said {f}.', '"hello!" said {h}.|"Hello!" said {f}.',
-           '"how are you?" asked {h}.|"I am well, thank you," said {f}.')
+    s.tell(
+        '"good morning," said {h}.|"Good morning," said {f}.',
+        '"hello!" said {h}.|"Hello!" said {f}.',
+        '"how are you?" asked {h}.|"I am well, thank you," said {f}.',
+    )
     s.paragraph()
-    s.tell('"what do you have there?" asked {h}.|"It is {o.a}," said {f}. "I got it from my aunt."',
-           '"what are you looking for?" asked {h}.|"I am looking for {o.a}," said {f}.',
-           '"do you know what I found?" asked {h}.|"No, what?" asked {f}.|"{O}!" said {h}.',
-           O=s.cast["o"].a.capitalize())  # type: ignore[attr-defined]
+    s.tell(
+        '"what do you have there?" asked {h}.|"It is {o.a}," said {f}. "I got it from my aunt."',
+        '"what are you looking for?" asked {h}.|"I am looking for {o.a}," said {f}.',
+        '"do you know what I found?" asked {h}.|"No, what?" asked {f}.|"{O}!" said {h}.',
+        O=s.cast["o"].a.capitalize(),
+    )  # type: ignore[attr-defined]
     s.paragraph()
-    s.tell('"and what will you do today?" asked {h}.|"I want to {like}," said {f}. "Will you come along?"',
-           '"today I want to {like}," said {f}. "Do you want to come?"')
-    s.tell('"yes, I would love to," said {h}.',
-           '"not today," said {h}, "but tomorrow I will."', '"of course," said {h}.')
-    s.tell("so they went off together.", "they laughed and walked down the road.",
-           "and they talked until the sun went down.")
+    s.tell(
+        '"and what will you do today?" asked {h}.|"I want to {like}," said {f}. "Will you come along?"',
+        '"today I want to {like}," said {f}. "Do you want to come?"',
+    )
+    s.tell(
+        '"yes, I would love to," said {h}.',
+        '"not today," said {h}, "but tomorrow I will."',
+        '"of course," said {h}.',
+    )
+    s.tell(
+        "so they went off together.",
+        "they laughed and walked down the road.",
+        "and they talked until the sun went down.",
+    )
     return s.text()
 
 
@@ -152,15 +214,28 @@ def description(rng: random.Random) -> str:
     s.cast["one"], s.cast["two"] = s.sight(p), s.sight(p)
     s.cast["like"], s.cast["did"] = s.cast["h"].hobby  # type: ignore[attr-defined]
     s.cast["o"] = s.thing()
-    s.tell("it was {season}, and {sky}.", "one {season} morning, {sky}.", "{sky}, as often in {season}.")
+    s.tell(
+        "it was {season}, and {sky}.",
+        "one {season} morning, {sky}.",
+        "{sky}, as often in {season}.",
+    )
     s.tell("{p.at}, {one}.|{two}.", "it was quiet {p.at}.|{one}, and {two}.")
-    s.tell("{h.intro} sat there with {o.a}.", "{h.intro} came by with {o.a}.",
-           "in the middle of it all stood {h.intro} with {o.a}.")
-    s.tell("{h} {did} almost every day, but today {h.he} only looked around.",
-           "{h} looked around and smiled.", '"I could stay here forever," said {h}.')
+    s.tell(
+        "{h.intro} sat there with {o.a}.",
+        "{h.intro} came by with {o.a}.",
+        "in the middle of it all stood {h.intro} with {o.a}.",
+    )
+    s.tell(
+        "{h} {did} almost every day, but today {h.he} only looked around.",
+        "{h} looked around and smiled.",
+        '"I could stay here forever," said {h}.',
+    )
     s.tell("a little later, {f.intro} came along, too.", "from far away, {f.intro} waved.")
-    s.tell("they did not talk much.|It was enough to be there.", "together they waited for the evening.",
-           '"is it not beautiful?" asked {f}.')
+    s.tell(
+        "they did not talk much.|It was enough to be there.",
+        "together they waited for the evening.",
+        '"is it not beautiful?" asked {f}.',
+    )
     return s.text()
 
 
@@ -173,26 +248,50 @@ def self_introduction(rng: random.Random) -> str:
     s.cast["setting"] = s.choose(words.SETTINGS)
     s.cast["like"], s.cast["did"] = h.hobby
     s.cast["b"] = s.food()
-    s.tell("hello, my name is {h}.", "my name is {h}.", "hello! I am {h}.", "I am {h}.", "hi, my name is {h}.")
-    s.tell("I am {h.tag}, and I live {setting}.", "I live {setting}.|People say that I am very {trait}.",
-           trait=h.trait)
+    s.tell(
+        "hello, my name is {h}.",
+        "my name is {h}.",
+        "hello! I am {h}.",
+        "I am {h}.",
+        "hi, my name is {h}.",
+    )
+    s.tell(
+        "I am {h.tag}, and I live {setting}.",
+        "I live {setting}.|People say that I am very {trait}.",
+        trait=h.trait,
+    )
     if h.trade:
         s.cast["workplace"] = h.trade.workplace
-        s.tell("I work {workplace}.", "every day I work {workplace}.", "I work {workplace}, and I like it.")
-    s.tell("I love to {like}.", "in my free time I like to {like}.", "what I like most is to {like}.")
-    s.tell("my best friend is {f.plain}.", "I often meet my friend {f.name}."
-           if s.cast["f"].named else "my best friend is {f.plain}.")  # type: ignore[attr-defined]
-    s.tell("yesterday I went {p.to} and found {o.a}.", "yesterday we were {p.at} and ate {b} together.",
-           "today I found {o.a} {p.at}.")
-    s.tell("it was a wonderful day.",
-           "I was very happy.", "I will never forget it.")
+        s.tell(
+            "I work {workplace}.",
+            "every day I work {workplace}.",
+            "I work {workplace}, and I like it.",
+        )
+    s.tell(
+        "I love to {like}.", "in my free time I like to {like}.", "what I like most is to {like}."
+    )
+    s.tell(
+        "my best friend is {f.plain}.",
+        "I often meet my friend {f.name}." if s.cast["f"].named else "my best friend is {f.plain}.",
+    )  # type: ignore[attr-defined]
+    s.tell(
+        "yesterday I went {p.to} and found {o.a}.",
+        "yesterday we were {p.at} and ate {b} together.",
+        "today I found {o.a} {p.at}.",
+    )
+    s.tell("it was a wonderful day.", "I was very happy.", "I will never forget it.")
     s.tell("come and visit me one day!", "and who are you?", "I hope that we will meet one day.")
     return s.text()
 
 
 FORMS = (
-    (plain_story, 0.54), (titled_story, 0.10), (requested_story, 0.15), (questioned_story, 0.12),
-    (dialogue, 0.03), (description, 0.03), (self_introduction, 0.03),
+    (plain_story, 0.54),
+    (titled_story, 0.10),
+    (requested_story, 0.15),
+    (questioned_story, 0.12),
+    (dialogue, 0.03),
+    (description, 0.03),
+    (self_introduction, 0.03),
 )
 
 

@@ -26,7 +26,7 @@ PROMPTS = (
 )
 
 
-def load_reference(folder: Path):  # noqa: ANN201
+def load_reference(folder: Path):
     """transformers' BitNetForCausalLM of the folder in float32."""
     os.environ["TORCHDYNAMO_DISABLE"] = "1"
     import torch
@@ -57,20 +57,32 @@ def write_golden(folder: Path) -> None:
             if first is None:
                 first = {
                     "first": [[i, round(v, 5)] for i, v in enumerate(logits[:8].tolist())],
-                    "top": [[i, round(v, 5)] for i, v in
-                            zip(top.indices.tolist(), top.values.tolist(), strict=True)],
+                    "top": [
+                        [i, round(v, 5)]
+                        for i, v in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+                    ],
                 }
             margins.append(round((top.values[0] - top.values[1]).item(), 4))
             deviations.append(round(logits.std().item(), 4))
             ids.append(int(top.indices[0]))
             if ids[-1] == model.config.eos_token_id:
                 break
-        cases.append({
-            "prompt": prompt, "prompt_ids": prompt_ids, "tokens": ids[len(prompt_ids):],
-            "margins": margins, "logit_std": deviations, "prompt_logits": first,
-        })
-    reference = {"library": "transformers", "version": transformers.__version__,
-                 "torch": torch.__version__, "dtype": "float32"}
+        cases.append(
+            {
+                "prompt": prompt,
+                "prompt_ids": prompt_ids,
+                "tokens": ids[len(prompt_ids) :],
+                "margins": margins,
+                "logit_std": deviations,
+                "prompt_logits": first,
+            }
+        )
+    reference = {
+        "library": "transformers",
+        "version": transformers.__version__,
+        "torch": torch.__version__,
+        "dtype": "float32",
+    }
     text = json.dumps({"reference": reference, "cases": cases}, separators=(",", ":"))
     (folder / "golden.json").write_text(text + "\n", encoding="utf-8")
     for case in cases:

@@ -88,7 +88,9 @@ def train(shape: Shape, schedule: Schedule, sampler: WindowSampler) -> tuple[Dem
         loss_of(*sampler.next(schedule.windows)).backward()  # compile before the clock starts
     history = History(device=torch.cuda.get_device_name() if on_gpu else "CPU")
     start, running = time.perf_counter(), torch.zeros((), device=device)
-    for step in (bar := tqdm(range(1, schedule.steps + 1), desc="train", unit="step", mininterval=5)):
+    for step in (
+        bar := tqdm(range(1, schedule.steps + 1), desc="train", unit="step", mininterval=5)
+    ):
         progress = step / schedule.steps
         for group, decay in zip(optimizer.param_groups, (schedule.weight_decay, 0.0), strict=True):
             group["lr"] = schedule.peak_rate * rate_factor(progress, schedule.warm_up)

@@ -298,7 +298,9 @@ class Story:
     def _invented_name(self, gender: str) -> str:
         ends = words.SYLLABLES_END_F if gender == "f" else words.SYLLABLES_END_M
         middle = self.rng.choice(words.SYLLABLES_MID.split())
-        name = self.rng.choice(words.SYLLABLES_START.split()) + middle + self.rng.choice(ends.split())
+        name = (
+            self.rng.choice(words.SYLLABLES_START.split()) + middle + self.rng.choice(ends.split())
+        )
         self._taken.add(name)
         return name
 
@@ -350,8 +352,9 @@ class Story:
             trade=trade,
         )
 
-    def animal(self, unlike: Being | None = None, named: bool | None = None,
-               small: bool | None = None) -> Being:
+    def animal(
+        self, unlike: Being | None = None, named: bool | None = None, small: bool | None = None
+    ) -> Being:
         gender = self._gender(unlike)
         kinds = [a for a in words.ANIMALS if small is None or a.small == small]
         noun = self.fresh([a.noun for a in kinds])
@@ -397,7 +400,9 @@ class Story:
             "{who.s} went {to.to}.|There {sight}.",
             "then {who.s} {who.moved} all the way {to.to}.",
             "a little later {who.s} was {to.at}.|{sight}.",
-            who=being, to=place, sight=sight,
+            who=being,
+            to=place,
+            sight=sight,
         )
 
 

@@ -17,13 +17,14 @@ from typing import Any
 
 from ..errors import ModelLoadError
 from .config import read_config
+from .generation import GENERATION_FILE
 from .huggingface import CONFIG_FILE
 from .json_text import shown
 from .weight_files import INDEX_FILE, SINGLE_FILE, no_weights, read_weight_map
 
 _SMALL_FILES = (
     CONFIG_FILE,
-    "generation_config.json",
+    GENERATION_FILE,
     INDEX_FILE,
     "tokenizer.json",
     "tokenizer_config.json",
@@ -65,13 +66,16 @@ def download(hub_id: HubId) -> Path:
     no network, only pickled weights, and whatever `read_config` refuses.
     """
     folder = _snapshot(hub_id, None, _SMALL_FILES)
+    if not (folder / CONFIG_FILE).exists():
+        raise _incomplete(hub_id, folder, [CONFIG_FILE])
     read_config(folder / CONFIG_FILE)
     index = folder / INDEX_FILE
     weights = sorted(set(read_weight_map(index).values())) if index.exists() else [SINGLE_FILE]
     # The cache names a snapshot after its commit: the weights are of the same one.
     folder = _snapshot(hub_id, folder.name, weights)
-    if not all((folder / name).exists() for name in weights):
-        raise no_weights(f"{hub_id} on the hub", _remote_files(hub_id, folder.name))
+    missing = [name for name in weights if not (folder / name).exists()]
+    if missing:
+        raise _incomplete(hub_id, folder, missing)
     return folder
 
 
@@ -135,11 +139,22 @@ def _explain(hub_id: HubId, error: Exception) -> str:
     return f"the download failed ({type(error).__name__}: {shown(reason)}); try again"
 
 
-def _remote_files(hub_id: HubId, commit: str) -> list[str]:
-    """Names of the files of the repository, as far as they can be had."""
+def _incomplete(hub_id: HubId, folder: Path, missing: list[str]) -> ModelLoadError:
+    """The error for files that the hub, or the cache when the hub is out of reach, lacks."""
     import huggingface_hub
+    from huggingface_hub import constants
 
     try:
-        return huggingface_hub.list_repo_files(hub_id.repo, revision=commit)
-    except Exception:  # only makes an error message better
-        return []
+        names = huggingface_hub.list_repo_files(hub_id.repo, revision=folder.name)
+    except Exception as error:  # offline; only the words of another error depend on it
+        return ModelLoadError(
+            f"[hub] {hub_id}: {shown(missing)} not in the cache {folder}, and "
+            f"{constants.ENDPOINT} does not answer ({type(error).__name__}); check the network, or "
+            "unset HF_HUB_OFFLINE once"
+        )
+    if missing == [SINGLE_FILE]:
+        return no_weights(f"{hub_id} on the hub", names)
+    return ModelLoadError(
+        f"[hub] {hub_id}: the model has no {shown(missing)}; expected config.json and safetensors "
+        "weights as transformers saves them"
+    )

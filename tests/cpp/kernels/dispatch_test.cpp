@@ -1,6 +1,6 @@
 // The ranked list of kernel sets, and what the CPU says of itself.
-#include "kernels/cpu_features.h"
 #include "kernel_problems.h"
+#include "kernels/cpu_features.h"
 
 namespace tritium::kernels::testing {
 namespace dispatch_test {

@@ -176,8 +176,7 @@ TEST(ScalarKernels, EveryHalfWidensToItsValue) {
     } else if (exponent == 31) {
       ASSERT_EQ(got, sign * std::numeric_limits<double>::infinity());
     } else {
-      const double magnitude =
-          exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+      const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
       ASSERT_EQ(got, sign * magnitude);
       ASSERT_EQ(std::signbit(got), sign < 0);
     }
@@ -265,8 +264,8 @@ TEST(ScalarKernels, PagesMergedInOrderGiveTheSoftmaxOfTheWholeContext) {
     std::vector<double> scores(static_cast<size_t>(tokens)), wanted(head_dim);
     for (int64_t j = 0; j < tokens; ++j) {
       for (int64_t d = 0; d < head_dim; ++d) {
-        scores[static_cast<size_t>(j)] += static_cast<double>(0.1f) * q[static_cast<size_t>(d)] *
-                                          k[static_cast<size_t>(j * head_dim + d)];
+        scores[static_cast<size_t>(j)] +=
+            static_cast<double>(0.1f) * q[static_cast<size_t>(d)] * k[static_cast<size_t>(j * head_dim + d)];
       }
     }
     const double max = *std::max_element(scores.begin(), scores.end());

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +11,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from hf_folders import write_bitnet_folder
-
-EditConfig = Callable[..., Path]
 
 
 @pytest.fixture
@@ -30,10 +25,3 @@ def masters_folder(tmp_path: Path) -> Path:
     """The same model as float masters."""
     write_bitnet_folder(tmp_path / "masters", seed=7, form="masters")
     return tmp_path / "masters"
-
-
-def edit_json(path: Path, **members: Any) -> None:
-    """Set members of a JSON file; the value `...` removes one."""
-    values = json.loads(path.read_text())
-    values.update(members)
-    path.write_text(json.dumps({name: v for name, v in values.items() if v is not ...}))

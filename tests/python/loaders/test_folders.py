@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import tritium
-from conftest import edit_json
-from hf_folders import write_bitnet_folder, write_weights
+from hf_folders import edit_json, write_bitnet_folder, write_weights
 from tritium.errors import ModelLoadError
 from tritium.loaders.config import read_config
 from tritium.loaders.huggingface import expected_tensors, tensor_source

@@ -143,7 +143,8 @@ def test_offline_with_half_of_the_model_cached_the_error_says_so(hub, machine):
     folder = Path(machine.load("org/model")["folder"])
     (folder / "model.safetensors").unlink()
     error = machine.load("org/model", HF_HUB_OFFLINE="1")["error"]
-    assert "not complete" in error or "model.safetensors" in error
+    assert "not complete in the cache" in error or "'model.safetensors'] not in the cache" in error
+    assert "unset HF_HUB_OFFLINE" in error
 
 
 def test_a_model_that_does_not_exist_is_named(machine):
@@ -180,6 +181,21 @@ def test_a_model_of_pickled_weights_only_names_the_way_out(tmp_path, hub, machin
     assert "only pickled weights (['pytorch_model.bin'])" in error
     assert "safe_serialization=True" in error
     assert "pytorch_model.bin" not in hub.fetched
+
+
+def test_a_repository_without_a_configuration_is_refused(tmp_path, hub, machine):
+    (tmp_path / "hub" / "org" / "model" / "config.json").unlink()
+    error = machine.load("org/model")["error"]
+    assert "[hub] org/model: the model has no ['config.json']" in error
+    assert not any(name.endswith(".safetensors") for name in hub.fetched)
+
+
+def test_a_shard_that_the_repository_lacks_is_named(tmp_path, hub, machine):
+    folder = tmp_path / "hub" / "org" / "sharded"
+    write_bitnet_folder(folder, seed=1, shards=2)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    error = machine.load("org/sharded")["error"]
+    assert "the model has no ['model-00002-of-00002.safetensors']" in error
 
 
 def test_an_unknown_architecture_is_refused_before_the_weights_are_fetched(tmp_path, hub, machine):

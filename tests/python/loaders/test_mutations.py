@@ -60,7 +60,7 @@ def test_a_mutated_folder_loads_or_is_refused(pristine, tmp_path, part, mutate):
     files = sorted(folder.glob("*.safetensors" if part == "weights" else "*.json"))
     assert len(files) == (2 if part == "weights" else 3)
     refused = 0
-    for _ in range(400):
+    for _ in range(200):
         path = where.choice(files)
         content = path.read_bytes()
         header = 8 + int.from_bytes(content[:8], "little") if part == "weights" else len(content)
@@ -70,7 +70,7 @@ def test_a_mutated_folder_loads_or_is_refused(pristine, tmp_path, part, mutate):
         refused += not load_or_refuse(folder)
         path.write_bytes(content)
     assert load_or_refuse(folder)
-    assert refused > 100
+    assert refused > 50
 
 
 def test_every_length_of_a_weights_file_but_the_whole_is_refused(tmp_path):
