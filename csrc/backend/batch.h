@@ -28,9 +28,9 @@ struct Batch {
 };
 
 struct SequenceOutput {
-  int32_t argmax = -1;             // for kArgmax
-  float argmax_logit = 0;          // for kArgmax
-  const float* logits = nullptr;   // (rows, vocab), inside BatchOutput::logits; null if none were wanted
+  int32_t argmax = -1;            // for kArgmax
+  float argmax_logit = 0;         // for kArgmax
+  const float* logits = nullptr;  // (rows, vocab), inside BatchOutput::logits; null if none were wanted
   int64_t rows = 0;
 };
 

@@ -54,8 +54,8 @@ void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVC
     for (size_t i = 0; i < input.token_ids.size(); ++i) {
       const int32_t id = input.token_ids[i];
       if (id < 0 || id >= config.vocab_size) {
-        throw BatchProcessingError(concat("[batch] token id ", id, " at place ", i, " lies outside [0, ",
-                                          config.vocab_size, ")"));
+        throw BatchProcessingError(
+            concat("[batch] token id ", id, " at place ", i, " lies outside [0, ", config.vocab_size, ")"));
       }
     }
     tokens += static_cast<int64_t>(input.token_ids.size());
@@ -66,8 +66,8 @@ void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVC
     }
   }
   if (tokens > plan.options.max_tokens) {
-    throw BatchProcessingError(concat("[batch] ", tokens, " tokens in one pass, the plan holds ",
-                                      plan.options.max_tokens));
+    throw BatchProcessingError(
+        concat("[batch] ", tokens, " tokens in one pass, the plan holds ", plan.options.max_tokens));
   }
 }
 
@@ -161,7 +161,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   if (needed > free) {
     throw MemoryLimitError(concat("[memory] the model needs ", needed, " bytes (weights ", plan.memory.weights,
                                   ", KV cache ", plan.memory.kv_cache, ", arena ", plan.memory.arena, "), ", free,
-                                  " of ", stats.limit, " are free; a smaller context_size needs less"));
+                                  " of ", stats.limit, " are free; fewer sequences or a smaller context_size need less"));
   }
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
@@ -184,8 +184,18 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   Reservation reservation(cache, batch);
 
   MemoryPool::Buffer arena = pool_->allocate(static_cast<size_t>(plan.memory.arena), kArenaMemory);
-  ForwardPass pass{plan,     cpu_model.weights(), cpu_model.rope_tables(), kernels_, threads_, cache.shape(),
-                   arena.as<std::byte>(), nullptr, {}, {}, {}, {}};
+  ForwardPass pass{plan,
+                   cpu_model.weights(),
+                   cpu_model.rope_tables(),
+                   kernels_,
+                   threads_,
+                   cache.shape(),
+                   arena.as<std::byte>(),
+                   nullptr,
+                   {},
+                   {},
+                   {},
+                   {}};
   std::vector<std::vector<float*>> pages;
   for (const SequenceInput& input : batch.sequences) pages.push_back(cache.pages(input.sequence));
   for (size_t i = 0; i < batch.sequences.size(); ++i) {

@@ -7,9 +7,8 @@
 namespace tritium {
 
 const RopeTable& ForwardPass::rope_table(double theta, int64_t head_dim) const {
-  return *std::find_if(rope_tables.begin(), rope_tables.end(), [&](const RopeTable& table) {
-    return table.theta() == theta && table.head_dim() == head_dim;
-  });
+  return *std::find_if(rope_tables.begin(), rope_tables.end(),
+                       [&](const RopeTable& table) { return table.theta() == theta && table.head_dim() == head_dim; });
 }
 
 int64_t ForwardPass::rows(PlanValueId value) const {

@@ -15,10 +15,10 @@
 namespace tritium {
 
 struct QuantizedRows {
-  int8_t* q;          // (rows, stride)
-  float* absmax;      // (rows)
-  int32_t* sum;       // (rows)
-  int64_t stride;     // the width, padded
+  int8_t* q;       // (rows, stride)
+  float* absmax;   // (rows)
+  int32_t* sum;    // (rows)
+  int64_t stride;  // the width, padded
 };
 
 // Everything that the steps of one pass read and write.
@@ -41,7 +41,7 @@ struct ForwardPass {
 
   const RopeTable& rope_table(double theta, int64_t head_dim) const;
   int64_t rows(PlanValueId value) const;
-  float* floats(PlanValueId value) const;             // (rows, width)
+  float* floats(PlanValueId value) const;  // (rows, width)
   QuantizedRows quantized(PlanValueId value) const;
 };
 

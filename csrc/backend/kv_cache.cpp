@@ -51,8 +51,8 @@ void KVCache::append(SequenceId id, int64_t tokens) {
   Sequence& sequence = find(id);
   const int64_t length = sequence.length + tokens;
   if (length > max_tokens_) {
-    throw BatchProcessingError(concat("[cache] ", sequence.length, " + ", tokens, " tokens do not fit the context of ",
-                                      max_tokens_));
+    throw BatchProcessingError(
+        concat("[cache] ", sequence.length, " + ", tokens, " tokens do not fit the context of ", max_tokens_));
   }
   std::vector<Page> pages = sequence.pages;
   const bool writes_last = sequence.length % kTokensPerPage != 0;
@@ -70,7 +70,8 @@ void KVCache::append(SequenceId id, int64_t tokens) {
 void KVCache::truncate(SequenceId id, int64_t length) {
   Sequence& sequence = find(id);
   if (length < 0 || length > sequence.length) {
-    throw BatchProcessingError(concat("[cache] cannot truncate a sequence of ", sequence.length, " tokens to ", length));
+    throw BatchProcessingError(
+        concat("[cache] cannot truncate a sequence of ", sequence.length, " tokens to ", length));
   }
   sequence.pages.resize(static_cast<size_t>(pages_for(length)));
   sequence.length = length;

@@ -35,10 +35,10 @@ struct DenseMatrix {
 };
 
 struct PackedWeights {
-  std::shared_ptr<const Model> model;          // keeps the files open
-  std::vector<PackedMatrix> ternary;           // by the graph's ternary weight id
-  std::vector<DenseMatrix> dense;              // by the graph's dense weight id; vectors have one row
-  std::vector<std::vector<float>> vectors;     // by the graph's dense weight id; norm weights, else empty
+  std::shared_ptr<const Model> model;       // keeps the files open
+  std::vector<PackedMatrix> ternary;        // by the graph's ternary weight id
+  std::vector<DenseMatrix> dense;           // by the graph's dense weight id; vectors have one row
+  std::vector<std::vector<float>> vectors;  // by the graph's dense weight id; norm weights, else empty
 };
 
 // Bytes that pack_weights allocates for a model.

@@ -12,7 +12,8 @@ namespace {
 
 std::string compiled_names() {
   std::string names;
-  for (auto set = kernels::compiled_kernel_sets(); *set; ++set) names += (names.empty() ? "" : ", ") + std::string((*set)->name);
+  for (auto set = kernels::compiled_kernel_sets(); *set; ++set)
+    names += (names.empty() ? "" : ", ") + std::string((*set)->name);
   return names;
 }
 
@@ -21,7 +22,8 @@ std::string missing_features(const kernels::KernelSet& set) {
   std::string names;
   for (uint32_t bit = 1; bit != 0; bit <<= 1) {
     if (!(missing & bit)) continue;
-    names += (names.empty() ? "" : ", ") + std::string(kernels::cpu_feature_name(static_cast<kernels::CpuFeature>(bit)));
+    names +=
+        (names.empty() ? "" : ", ") + std::string(kernels::cpu_feature_name(static_cast<kernels::CpuFeature>(bit)));
   }
   return names;
 }
@@ -37,8 +39,8 @@ const kernels::KernelSet& select_kernel_set() {
                              compiled_names()));
   }
   if (!kernels::is_supported(*set)) {
-    throw DeviceError(concat("[kernels] TRITIUM_KERNELS='", wanted, "' needs CPU features that are missing here: ",
-                             missing_features(*set)));
+    throw DeviceError(concat("[kernels] TRITIUM_KERNELS='", wanted,
+                             "' needs CPU features that are missing here: ", missing_features(*set)));
   }
   return *set;
 }

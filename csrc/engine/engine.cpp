@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 
-
 namespace tritium {
 
 InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
@@ -16,12 +15,12 @@ PlanOptions InferenceEngine::plan_options(const Model& model, std::optional<int6
   const int64_t longest = model.config().context_length;
   const int64_t context = context_size.value_or(std::min(longest, kDefaultContext));
   if (context < 1 || context > longest) {
-    throw BatchProcessingError(concat("[engine] context_size must lie in [1, ", longest, "], the model's, got ",
-                                      context));
+    throw BatchProcessingError(
+        concat("[engine] context_size must lie in [1, ", longest, "], the model's, got ", context));
   }
   if (max_sequences < 1 || max_sequences > kMaxSequences) {
-    throw BatchProcessingError(concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ",
-                                      max_sequences));
+    throw BatchProcessingError(
+        concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", max_sequences));
   }
   return {level_, std::min(kTokensPerPass, context * max_sequences), context, max_sequences};
 }
@@ -34,8 +33,8 @@ FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span
   const PlanOptions options = plan_options(*model, std::nullopt, 1);
   const int64_t context = options.context_size;
   if (token_ids.empty() || static_cast<int64_t>(token_ids.size()) > context) {
-    throw BatchProcessingError(concat("[engine] ", token_ids.size(), " tokens given; their number must lie in [1, ",
-                                      context, "]"));
+    throw BatchProcessingError(
+        concat("[engine] ", token_ids.size(), " tokens given; their number must lie in [1, ", context, "]"));
   }
   return run([&](InferenceBackend& backend) {
     if (!last_inferred_ || &last_inferred_->model() != model.get()) {

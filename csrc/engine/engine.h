@@ -26,8 +26,7 @@ struct MemoryUsage {
 
 class InferenceEngine {
  public:
-  InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
-                  OptimizationLevel level);
+  InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool, OptimizationLevel level);
 
   DeviceKind device() const { return backend_->device(); }
   int threads() const { return backend_->threads(); }

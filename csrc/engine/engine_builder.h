@@ -11,8 +11,8 @@
 namespace tritium {
 
 struct EngineOptions {
-  std::string device = "auto";  // "auto", "cpu", "metal" or "mlx"
-  int threads = 0;              // 0: default_thread_count()
+  std::string device = "auto";     // "auto", "cpu", "metal" or "mlx"
+  int threads = 0;                 // 0: default_thread_count()
   size_t memory_limit = SIZE_MAX;  // bytes, of everything that the engine allocates
   OptimizationLevel level = OptimizationLevel::kBasic;
 };

@@ -19,11 +19,12 @@ FloatMatrix feed_sequence(InferenceBackend& backend, PreparedModel& prepared, KV
   const int64_t before = cache.length(sequence);
   try {
     for (int64_t first = 0; first < tokens; first += rows) {
-      const auto part = token_ids.subspan(static_cast<size_t>(first)).first(
-          static_cast<size_t>(std::min(rows, tokens - first)));
+      const auto part =
+          token_ids.subspan(static_cast<size_t>(first)).first(static_cast<size_t>(std::min(rows, tokens - first)));
       const Batch batch{{{sequence, {part.begin(), part.end()}, Want::kAll}}};
       const BatchOutput output = backend.execute_batch(prepared, cache, batch);
-      std::memcpy(logits.data.get() + first * vocab, output.sequences[0].logits, part.size() * static_cast<size_t>(vocab) * 4);
+      std::memcpy(logits.data.get() + first * vocab, output.sequences[0].logits,
+                  part.size() * static_cast<size_t>(vocab) * 4);
     }
   } catch (...) {
     cache.truncate(sequence, before);

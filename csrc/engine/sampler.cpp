@@ -32,9 +32,8 @@ std::vector<std::pair<int32_t, float>> best_logprobs(std::span<const float> logi
   std::vector<int32_t> ids(logits.size());
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
   count = std::min(count, ids.size());
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count), ids.end(), [&](int32_t a, int32_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  });
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count), ids.end(),
+                    [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
   std::vector<std::pair<int32_t, float>> best;
   for (size_t i = 0; i < count; ++i) best.emplace_back(ids[i], static_cast<float>(logits[ids[i]] - log_total));
   return best;
@@ -44,7 +43,8 @@ std::vector<Candidate> largest(std::span<const float> logits, size_t count) {
   std::vector<Candidate> candidates(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) candidates[i] = {static_cast<int32_t>(i), logits[i], 0};
   count = count == 0 ? candidates.size() : std::min(count, candidates.size());
-  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count), candidates.end(), before);
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count), candidates.end(),
+                    before);
   candidates.resize(count);
   return candidates;
 }
@@ -105,8 +105,8 @@ SampledToken Sampler::sample(std::span<const float> logits) {
     std::vector<Candidate> candidates = largest(adjusted, static_cast<size_t>(options_.top_k));
     double total = 0;
     for (Candidate& candidate : candidates) {
-      candidate.weight =
-          std::exp((static_cast<double>(candidate.logit) - candidates[0].logit) / static_cast<double>(options_.temperature));
+      candidate.weight = std::exp((static_cast<double>(candidate.logit) - candidates[0].logit) /
+                                  static_cast<double>(options_.temperature));
       total += candidate.weight;
     }
     size_t kept = candidates.size();

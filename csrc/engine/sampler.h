@@ -10,14 +10,14 @@
 namespace tritium {
 
 struct SamplingOptions {
-  float temperature = 0;          // 0 is greedy
-  int32_t top_k = 0;              // keep the k largest; 0 keeps all
-  float top_p = 1;                // keep the fewest whose probabilities reach p
-  float min_p = 0;                // drop those below min_p times the largest probability
-  float repetition_penalty = 1;   // divides positive and multiplies negative logits of recent tokens (arXiv:1909.05858)
-  int32_t repetition_window = 64; // recent tokens that are penalised, the prompt's among them
+  float temperature = 0;         // 0 is greedy
+  int32_t top_k = 0;             // keep the k largest; 0 keeps all
+  float top_p = 1;               // keep the fewest whose probabilities reach p
+  float min_p = 0;               // drop those below min_p times the largest probability
+  float repetition_penalty = 1;  // divides positive and multiplies negative logits of recent tokens (arXiv:1909.05858)
+  int32_t repetition_window = 64;  // recent tokens that are penalised, the prompt's among them
   uint64_t seed = 0;
-  int32_t logprobs = -1;          // report the chosen token's and this many best tokens' log-probabilities; -1: none
+  int32_t logprobs = -1;  // report the chosen token's and this many best tokens' log-probabilities; -1: none
 
   // BatchProcessingError names the option, its value and its range.
   void validate() const;

@@ -49,8 +49,8 @@ Session::Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const 
 void Session::check_room_for_sequence() const {
   const int64_t most = plan().options.max_sequences;
   if (static_cast<int64_t>(samplers_.size()) >= most) {
-    throw BatchProcessingError(concat("[session] ", samplers_.size(), " of ", most,
-                                      " sequences are open; close one or raise max_sequences"));
+    throw BatchProcessingError(
+        concat("[session] ", samplers_.size(), " of ", most, " sequences are open; close one or raise max_sequences"));
   }
 }
 
@@ -118,14 +118,14 @@ void Session::check(const std::vector<Feed>& feeds) const {
     const int64_t length = cache_->length(feed.sequence);
     const int64_t count = static_cast<int64_t>(feed.token_ids.size());
     if (length + count > context_size()) {
-      throw BatchProcessingError(concat("[session] ", length, " + ", count, " tokens do not fit the context of ",
-                                        context_size()));
+      throw BatchProcessingError(
+          concat("[session] ", length, " + ", count, " tokens do not fit the context of ", context_size()));
     }
     for (size_t place = 0; place < feed.token_ids.size(); ++place) {
       const int32_t id = feed.token_ids[place];
       if (id < 0 || id >= vocab) {
-        throw BatchProcessingError(concat("[session] token id ", id, " at place ", place, " lies outside [0, ", vocab,
-                                          ")"));
+        throw BatchProcessingError(
+            concat("[session] token id ", id, " at place ", place, " lies outside [0, ", vocab, ")"));
       }
     }
   }
@@ -148,7 +148,7 @@ std::vector<SampledToken> Session::step(const std::vector<Feed>& feeds) {
           const Feed& feed = feeds[piece.feed];
           const auto first = feed.token_ids.begin() + static_cast<std::ptrdiff_t>(piece.first);
           const bool wanted = feed.sample && piece.first + piece.count == feed.token_ids.size();
-          const Want want = !wanted ? Want::kNothing
+          const Want want = !wanted                                      ? Want::kNothing
                             : sampler(feed.sequence).wants_argmax_only() ? Want::kArgmax
                                                                          : Want::kLast;
           batch.sequences.push_back({feed.sequence, {first, first + static_cast<std::ptrdiff_t>(piece.count)}, want});

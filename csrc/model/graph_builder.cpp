@@ -12,15 +12,15 @@ bool is_floating(DType dtype) { return dtype == DType::kF32 || dtype == DType::k
 
 void require_shape(const StoredTensor& tensor, const Shape& shape) {
   if (tensor.shape != shape) {
-    throw ModelLoadError(concat("[tensor] ", tensor.name, " has shape ", shape_text(tensor.shape), ", the configuration needs ",
-                                shape_text(shape)));
+    throw ModelLoadError(concat("[tensor] ", tensor.name, " has shape ", shape_text(tensor.shape),
+                                ", the configuration needs ", shape_text(shape)));
   }
 }
 
 void require_floating(const StoredTensor& tensor) {
   if (tensor.encoding != Encoding::kPlain || !is_floating(tensor.dtype)) {
-    throw ModelLoadError(concat("[tensor] ", tensor.name, " must hold float32, float16 or bfloat16, got ",
-                                dtype_name(tensor.dtype)));
+    throw ModelLoadError(
+        concat("[tensor] ", tensor.name, " must hold float32, float16 or bfloat16, got ", dtype_name(tensor.dtype)));
   }
 }
 
@@ -52,8 +52,8 @@ WeightId GraphBuilder::dense_weight(const std::string& name, const Shape& shape)
   const StoredTensor& tensor = source_.get(name + ".weight");
   require_floating(tensor);
   require_shape(tensor, shape);
-  const auto known = std::find_if(dense_.begin(), dense_.end(),
-                                  [&](const StoredTensor& other) { return other.name == tensor.name; });
+  const auto known =
+      std::find_if(dense_.begin(), dense_.end(), [&](const StoredTensor& other) { return other.name == tensor.name; });
   if (known != dense_.end()) return static_cast<WeightId>(known - dense_.begin());
   dense_.push_back(tensor);
   return static_cast<WeightId>(dense_.size()) - 1;

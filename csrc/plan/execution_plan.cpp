@@ -35,22 +35,21 @@ OptimizationLevel parse_optimization_level(std::string_view name) {
 }
 
 std::string_view step_name(const StepKind& kind) {
-  return std::visit(Overloaded{
-                        [](const EmbeddingOp&) { return "embedding"; },
-                        [](const RmsNormOp&) { return "rms_norm"; },
-                        [](const QuantizeStep&) { return "quantize"; },
-                        [](const NormQuantizeStep&) { return "rms_norm_quantize"; },
-                        [](const TernaryMatmulStep& step) {
-                          return step.adds_residual ? "ternary_matmul_add" : "ternary_matmul";
-                        },
-                        [](const DenseLinearOp&) { return "dense_matmul"; },
-                        [](const RopeOp&) { return "rope"; },
-                        [](const AttentionStep& step) { return step.rotates ? "rope_attention" : "attention"; },
-                        [](const GateOp&) { return "gate"; },
-                        [](const AddOp&) { return "add"; },
-                        [](const SelectOutputsOp&) { return "select_outputs"; },
-                    },
-                    kind);
+  return std::visit(
+      Overloaded{
+          [](const EmbeddingOp&) { return "embedding"; },
+          [](const RmsNormOp&) { return "rms_norm"; },
+          [](const QuantizeStep&) { return "quantize"; },
+          [](const NormQuantizeStep&) { return "rms_norm_quantize"; },
+          [](const TernaryMatmulStep& step) { return step.adds_residual ? "ternary_matmul_add" : "ternary_matmul"; },
+          [](const DenseLinearOp&) { return "dense_matmul"; },
+          [](const RopeOp&) { return "rope"; },
+          [](const AttentionStep& step) { return step.rotates ? "rope_attention" : "attention"; },
+          [](const GateOp&) { return "gate"; },
+          [](const AddOp&) { return "add"; },
+          [](const SelectOutputsOp&) { return "select_outputs"; },
+      },
+      kind);
 }
 
 int64_t PlanValue::bytes(int64_t count) const {

@@ -17,8 +17,8 @@ enum class OptimizationLevel {
   kBasic,  // with fusions
 };
 
-std::string_view optimization_level_name(OptimizationLevel level);         // "none", "basic"
-OptimizationLevel parse_optimization_level(std::string_view name);        // OptimizationError lists the known names
+std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic"
+OptimizationLevel parse_optimization_level(std::string_view name);  // OptimizationError lists the known names
 
 // Rows of float32 -> int8 rows with the absmax and the sum of each.
 struct QuantizeStep {};
@@ -89,8 +89,8 @@ struct MemoryEstimate {
 
 struct PlanOptions {
   OptimizationLevel level = OptimizationLevel::kBasic;
-  int64_t max_tokens = 256;    // rows of one pass
-  int64_t context_size = 0;    // tokens of one sequence
+  int64_t max_tokens = 256;  // rows of one pass
+  int64_t context_size = 0;  // tokens of one sequence
   int64_t max_sequences = 1;
 };
 

@@ -28,7 +28,8 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<i
     options.threads = static_cast<int>(*threads);
   }
   if (memory_limit) {
-    if (*memory_limit < 1) throw MemoryLimitError(concat("[memory] the limit must be at least 1 byte, got ", *memory_limit));
+    if (*memory_limit < 1)
+      throw MemoryLimitError(concat("[memory] the limit must be at least 1 byte, got ", *memory_limit));
     options.memory_limit = static_cast<size_t>(*memory_limit);
   }
   return build_engine(options);
@@ -75,10 +76,11 @@ void bind_inference_engine(py::module_& module) {
       .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)
       .def(
           "plan",
-          [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size) {
-            return engine.plan(model, engine.plan_options(model, context_size, 1));
+          [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
+             int64_t max_sequences) {
+            return engine.plan(model, engine.plan_options(model, context_size, max_sequences));
           },
-          py::arg("model"), py::arg("context_size") = py::none())
+          py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1)
       .def(
           "infer",
           [](InferenceEngine& engine, std::shared_ptr<Model> model, const TokenArray& token_ids) {

@@ -51,7 +51,8 @@ void bind_mapped_file(py::module_& module) {
       .def_static(
           "open",
           [](const std::string& path, bool mmap) {
-            const auto file = MappedFile::open(std::filesystem::u8path(path), mmap ? FileAccess::kMap : FileAccess::kRead);
+            const auto file =
+                MappedFile::open(std::filesystem::u8path(path), mmap ? FileAccess::kMap : FileAccess::kRead);
             return std::const_pointer_cast<MappedFile>(file);
           },
           py::arg("path"), py::arg("mmap") = true, py::call_guard<py::gil_scoped_release>())
@@ -69,8 +70,7 @@ void bind_config(py::module_& module) {
       .def(py::init(&make_config), py::kw_only(), py::arg("architecture"), py::arg("vocab_size"),
            py::arg("hidden_size"), py::arg("intermediate_size"), py::arg("layers"), py::arg("heads"),
            py::arg("kv_heads"), py::arg("head_dim"), py::arg("context_length"), py::arg("rms_norm_eps"),
-           py::arg("rope_theta"), py::arg("activation"), py::arg("tied_head"),
-           py::arg("scale_direction") = "multiply")
+           py::arg("rope_theta"), py::arg("activation"), py::arg("tied_head"), py::arg("scale_direction") = "multiply")
       .def_readonly("architecture", &ModelConfig::architecture)
       .def_readonly("vocab_size", &ModelConfig::vocab_size)
       .def_readonly("hidden_size", &ModelConfig::hidden_size)
@@ -119,7 +119,8 @@ void bind_model(py::module_& module) {
       .def_property_readonly("config", [](const Model& model) { return model.config(); })
       .def_property_readonly("parameter_count", &Model::parameter_count)
       .def_property_readonly("ternary_parameter_count", &Model::ternary_parameter_count)
-      .def_property_readonly("weight_form", [](const Model& model) { return model.has_masters() ? "masters" : "packed"; })
+      .def_property_readonly("weight_form",
+                             [](const Model& model) { return model.has_masters() ? "masters" : "packed"; })
       .def_property_readonly("graph", [](const Model& model) { return model.graph().describe(); });
 }
 

@@ -1,4 +1,6 @@
-"""The compiled core. Everything here is re-exported or wrapped by the package; import from `tritium`."""
+"""The compiled core. Everything here is re-exported or wrapped by the package; import from
+`tritium`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +11,13 @@ from numpy.typing import NDArray
 __version__: str
 
 class MappedFile:
-    """The bytes of a file, read-only; supports the buffer protocol (memoryview(file), without a copy)."""
+    """The bytes of a file, read-only; supports the buffer protocol (memoryview(file), without a
+    copy).
+    """
 
     @staticmethod
     def open(path: str, mmap: bool = True) -> MappedFile:
-        """Map `path` (or read it with mmap=False). ModelLoadError if it is missing or not readable."""
+        """Map `path`, or read it with mmap=False. ModelLoadError if that cannot be done."""
 
     @property
     def path(self) -> str: ...
@@ -21,7 +25,9 @@ class MappedFile:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class ModelConfig:
-    """Sizes and rules of a decoder language model. The constructor validates: ModelLoadError names the field."""
+    """Sizes and rules of a decoder language model. The constructor validates: ModelLoadError names
+    the field.
+    """
 
     def __init__(
         self,
@@ -57,7 +63,9 @@ class ModelConfig:
     scale_direction: str
 
 class TensorSource:
-    """Named tensors as spans of files, in the neutral names of `csrc/model` (those of Hugging Face)."""
+    """Named tensors as spans of files, in the neutral names of `csrc/model` (those of Hugging
+    Face).
+    """
 
     def __init__(self) -> None: ...
     def add(
@@ -71,7 +79,9 @@ class TensorSource:
         offset: int,  # bytes from the start of the file
         nbytes: int,
     ) -> None:
-        """ModelLoadError if the span leaves the file, does not fit the shape, or the name is taken."""
+        """ModelLoadError if the span leaves the file or does not fit the shape, or the name is
+        taken.
+        """
 
     def __len__(self) -> int: ...
     def __contains__(self, name: object) -> bool: ...
@@ -81,7 +91,9 @@ class Model:
     """A model: configuration, tensors and operator graph. Immutable."""
 
     def __init__(self, config: ModelConfig, source: TensorSource) -> None:
-        """ModelLoadError if a tensor is missing, has a wrong shape or dtype, or a scale is not finite."""
+        """ModelLoadError if a tensor is missing, has a wrong shape or dtype, or a scale is not
+        finite.
+        """
 
     @property
     def config(self) -> ModelConfig: ...
@@ -91,50 +103,72 @@ class Model:
     def ternary_parameter_count(self) -> int: ...
     @property
     def weight_form(self) -> str:
-        """"packed" (2-bit codes with stored scales) or "masters" (floats, ternarised by absmean at load)."""
+        """packed (2-bit codes with stored scales) or masters (floats, ternarised by absmean)."""
 
     @property
     def graph(self) -> str:
         """The operator graph as text, one operator a line."""
 
 class MemoryUsage:
+    """Bytes that an engine has allocated; mapped files are not counted."""
+
     @property
     def weights(self) -> int:
-        """Bytes of packed weights; the mapped files are not counted."""
+        """Packed weights in use."""
 
     @property
     def kv_cache(self) -> int:
-        """Bytes of KV pages in use."""
+        """KV pages in use."""
 
     @property
     def active(self) -> int:
-        """Bytes of the pool in use: arenas and staging."""
+        """Everything in use: weights, KV pages, arena and outputs."""
 
     @property
-    def peak(self) -> int: ...
+    def peak(self) -> int:
+        """The most that was ever in use."""
+
     @property
-    def cached(self) -> int: ...
+    def cached(self) -> int:
+        """Kept for reuse."""
+
     @property
-    def limit(self) -> int: ...
+    def limit(self) -> int:
+        """What active and cached together never pass."""
 
 class ExecutionPlan:
+    """The steps that run a model, and the bytes that they take. See csrc/plan/execution_plan.h."""
+
     @property
-    def steps(self) -> list[str]: ...
+    def steps(self) -> list[str]:
+        """The kind of each step, in order."""
+
     @property
-    def fusions(self) -> list[str]: ...
+    def fusions(self) -> list[str]:
+        """Those that were applied, each with how often: "share_quantization x24"."""
+
     @property
-    def arena_bytes(self) -> int: ...
+    def arena_bytes(self) -> int:
+        """Intermediate values of one pass."""
+
     @property
-    def weight_bytes(self) -> int: ...
+    def weight_bytes(self) -> int:
+        """Packed weights and other constants."""
+
     @property
     def kv_bytes(self) -> int:
-        """Bytes of the KV pages of one full context."""
+        """KV pages when the context of every sequence is full."""
+
+    @property
+    def output_bytes(self) -> int:
+        """One row of logits a sequence."""
 
     @property
     def estimated_memory(self) -> int:
-        """arena_bytes + weight_bytes + kv_bytes."""
+        """The sum of the four."""
 
-    def describe(self) -> str: ...
+    def describe(self) -> str:
+        """Steps with their inputs, outputs and places in the arena, as text."""
 
 class InferenceEngine:
     def __init__(
@@ -152,7 +186,9 @@ class InferenceEngine:
     def threads(self) -> int: ...
     @property
     def kernel_set(self) -> str: ...
-    def plan(self, model: Model, context_size: int | None = None) -> ExecutionPlan:
+    def plan(
+        self, model: Model, context_size: int | None = None, max_sequences: int = 1
+    ) -> ExecutionPlan:
         """The plan that this engine would run; nothing is allocated or packed."""
 
     def infer(self, model: Model, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -161,7 +197,9 @@ class InferenceEngine:
     def memory_usage(self) -> MemoryUsage: ...
 
 class Sampling:
-    """How the next token is chosen; temperature 0 is greedy. BatchProcessingError for values out of range."""
+    """How the next token is chosen; temperature 0 is greedy. BatchProcessingError for values out of
+    range.
+    """
 
     def __init__(
         self,
@@ -173,7 +211,8 @@ class Sampling:
         repetition_penalty: float = 1.0,
         repetition_window: int = 64,
         seed: int = 0,
-        logprobs: int = -1,  # -1: none; n: the chosen token's and the n best tokens' log-probabilities
+        # -1: none; n: the chosen token's and the n best tokens' log-probabilities
+        logprobs: int = -1,
     ) -> None: ...
 
 class StepResult:
@@ -198,7 +237,9 @@ class Session:
         context_size: int | None = None,  # tokens a sequence; default the model's, at most 4096
         max_sequences: int = 1,
     ) -> None:
-        """MemoryLimitError if the plan's estimate passes the engine's limit; nothing is allocated then."""
+        """MemoryLimitError if the plan's estimate passes the engine's limit; nothing is allocated
+        then.
+        """
 
     @property
     def context_size(self) -> int: ...
@@ -220,27 +261,33 @@ class Session:
     def step(self, feeds: Sequence[tuple[int, Sequence[int], bool]]) -> list[StepResult]:
         """Feed (sequence, token ids, sample?) for each; one pass for all of them; results in order.
 
-        Token ids must lie in [0, vocab_size) and fit the context: BatchProcessingError otherwise, and no sequence
-        changes.
+        Token ids must lie in [0, vocab_size) and fit the context: BatchProcessingError otherwise,
+        and no sequence changes.
         """
 
     def logits(self, sequence: int, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Feed token ids; logits (tokens, vocab_size) of every position."""
 
 class KernelSet:
-    """One kernel set, for tests and `tritium doctor`. Arrays are numpy; see csrc/kernels/kernel_set.h."""
+    """One kernel set, for tests and `tritium doctor`. Arrays are numpy; see
+    csrc/kernels/kernel_set.h.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def supported(self) -> bool: ...
-    def quantize(self, x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
+    def quantize(
+        self, x: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
         """x (tokens, K) -> q (tokens, K), absmax (tokens,), sum (tokens,)."""
 
     def ternary_matmul(
         self, weights: NDArray[np.int8], q: NDArray[np.int8], gemm: bool = False
     ) -> NDArray[np.int32]:
-        """weights (N, K) in {-1, 0, 1}, q (tokens, K) -> acc (tokens, N). gemm=False: row by row through gemv."""
+        """weights (N, K) in {-1, 0, 1}, q (tokens, K) -> acc (tokens, N). gemm=False: row by row
+        through gemv.
+        """
 
     def dequantize(
         self,
@@ -249,17 +296,25 @@ class KernelSet:
         bias: NDArray[np.float32] | None = None,
         residual: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """acc (tokens, N), multiplier (tokens,), bias (N,), residual (tokens, N) -> y (tokens, N)."""
+        """acc (tokens, N), multiplier (tokens,), bias (N,), residual (tokens, N) -> (tokens, N)."""
 
-    def rms_norm(self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float) -> NDArray[np.float32]: ...
-    def gate(self, gate: NDArray[np.float32], up: NDArray[np.float32], activation: str) -> NDArray[np.float32]: ...
+    def rms_norm(
+        self, x: NDArray[np.float32], weight: NDArray[np.float32], eps: float
+    ) -> NDArray[np.float32]: ...
+    def gate(
+        self, gate: NDArray[np.float32], up: NDArray[np.float32], activation: str
+    ) -> NDArray[np.float32]: ...
     def rope(
         self, x: NDArray[np.float32], cosine: NDArray[np.float32], sine: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """x (2 * half,) -> rotated copy."""
 
-    def dense_matmul(self, weights: NDArray[Any], element: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """weights (rows, K) as float32, or uint16 bits of "float16" / "bfloat16"; x (tokens, K) -> (tokens, rows)."""
+    def dense_matmul(
+        self, weights: NDArray[Any], element: str, x: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """weights (rows, K) as float32, or uint16 bits of "float16" / "bfloat16"; x (tokens, K) ->
+        (tokens, rows).
+        """
 
     def attend(
         self, q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32], scale: float
@@ -267,10 +322,14 @@ class KernelSet:
         """q (head_dim,), k and v (tokens, head_dim) -> (head_dim,): pages of 64 merged in order."""
 
     def check(self, seed: int = 0) -> list[tuple[str, int, str]]:
-        """Each kernel against scalar on random problems: (kernel, problems compared, first difference or "")."""
+        """Each kernel against scalar on random problems: (kernel, problems compared, first
+        difference or "").
+        """
 
 def cpu_features() -> list[str]:
-    """Features that the CPU has and the operating system supports, of those that a kernel set can need."""
+    """Features that the CPU has and the operating system supports, of those that a kernel set can
+    need.
+    """
 
 def kernel_sets() -> list[KernelSet]:
     """Kernel sets of this build, best first, supported here or not."""

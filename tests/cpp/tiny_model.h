@@ -108,7 +108,8 @@ inline TensorSource tiny_source(const ModelConfig& config, WeightForm form, uint
     for (int8_t& trit : trits) trit = static_cast<int8_t>(static_cast<int>(random() % 3) - 1);
     const std::vector<uint8_t> packed = pack_stripes(trits, rows, columns);
     if (!missing(name + ".weight")) {
-      writer.add(name + ".weight", DType::kU8, Encoding::kTernaryStripes, {rows, columns}, packed.data(), packed.size());
+      writer.add(name + ".weight", DType::kU8, Encoding::kTernaryStripes, {rows, columns}, packed.data(),
+                 packed.size());
     }
     floats(name + ".weight_scale", {1}, 0.8f, 0.05f);
   };

@@ -119,8 +119,9 @@ def exp(x: ArrayLike) -> Floats:
 def quantize_activations(x: Floats) -> tuple[NDArray[np.int8], Floats]:
     """x (T, K) -> codes q (T, K) in -127..127 and absmax a (T,), x ~ q * a / 127.
 
-    a = max(max |x|, 1e-5); q = rint(x * s), s = (1 / a) * 127, half to even, clipped. Only NaN becomes -128.
-    PyTorch computes 127 / tensor in these two roundings, and checkpoints are trained with it.
+    a = max(max |x|, 1e-5); s = (1 / a) * 127; q = rint(x * s), half to even, clipped. Only NaN
+    becomes -128. PyTorch computes 127 / tensor in these two roundings, and checkpoints are trained
+    with it.
     """
     absmax = np.maximum(np.fmax.reduce(np.abs(x), axis=-1, initial=F32(0)), SMALLEST_ABSMAX)
     with np.errstate(invalid="ignore"):

@@ -13,7 +13,8 @@ TEST(RopeTable, IsTheCosineAndSineOfTheFloatAngle) {
     const RopeTable table(theta, head_dim, positions);
     for (int64_t position = 0; position < positions; position += 7) {
       for (int64_t j = 0; j < head_dim / 2; ++j) {
-        const float power = static_cast<float>(std::pow(theta, double{static_cast<float>(2 * j) / static_cast<float>(head_dim)}));
+        const float power =
+            static_cast<float>(std::pow(theta, double{static_cast<float>(2 * j) / static_cast<float>(head_dim)}));
         const double angle = static_cast<float>(position) * (1.0f / power);
         // Correctly rounded but for angles whose cosine lies within 1e-14 of the middle of two floats.
         EXPECT_NEAR(table.cosine(position)[j], std::cos(angle), 3.1e-8);

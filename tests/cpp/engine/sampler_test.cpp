@@ -59,15 +59,20 @@ TEST(Sampler, TopKKeepsTheKLargest) {
 TEST(Sampler, TopPKeepsTheFewestThatReachP) {
   // Probabilities 0.5, 0.3, 0.2.
   const std::vector<float> logits = {std::log(0.2f), std::log(0.5f), std::log(0.3f)};
-  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.top_p = 0.45f; })), logits), (std::vector<int32_t>{1}));
-  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.top_p = 0.7f; })), logits), (std::vector<int32_t>{1, 2}));
-  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.top_p = 0.9f; })), logits), (std::vector<int32_t>{0, 1, 2}));
+  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.top_p = 0.45f; })), logits),
+            (std::vector<int32_t>{1}));
+  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.top_p = 0.7f; })), logits),
+            (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.top_p = 0.9f; })), logits),
+            (std::vector<int32_t>{0, 1, 2}));
 }
 
 TEST(Sampler, MinPDropsWhatIsFarBelowTheLargest) {
   const std::vector<float> logits = {std::log(0.2f), std::log(0.5f), std::log(0.3f)};
-  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.min_p = 0.5f; })), logits), (std::vector<int32_t>{1, 2}));
-  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.min_p = 1; })), logits), (std::vector<int32_t>{1}));
+  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.min_p = 0.5f; })), logits),
+            (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(ids_drawn(Sampler(options([](auto& o) { o.temperature = 1, o.min_p = 1; })), logits),
+            (std::vector<int32_t>{1}));
 }
 
 TEST(Sampler, RepetitionPenaltyLowersRecentTokensOfBothSigns) {

@@ -20,7 +20,8 @@ std::shared_ptr<InferenceEngine> make_engine(int threads = 1, size_t limit = SIZ
 }
 
 // Greedy or sampled tokens after a prompt.
-std::vector<int32_t> generate(Session& session, std::vector<int32_t> prompt, int count, const SamplingOptions& sampling = {}) {
+std::vector<int32_t> generate(Session& session, std::vector<int32_t> prompt, int count,
+                              const SamplingOptions& sampling = {}) {
   const SequenceId id = session.open(sampling);
   std::vector<int32_t> tokens;
   for (int i = 0; i < count; ++i) {
@@ -96,7 +97,8 @@ TEST(Session, RefusesABadFeedAndChangesNoSequence) {
   EXPECT_TRUE(contains(refused({{a, {1}, true}, {b, {}, true}}), "0 tokens"));
   EXPECT_TRUE(contains(refused({{a, {1}, true}, {a, {1}, true}}), "fed twice"));
   EXPECT_TRUE(contains(refused({{a, {1}, true}, {77, {1}, true}}), "sequence 77 is not open"));
-  EXPECT_TRUE(contains(refused({{a, {1}, true}, {b, std::vector<int32_t>(21, 1), true}}), "0 + 21 tokens do not fit the context of 20"));
+  EXPECT_TRUE(contains(refused({{a, {1}, true}, {b, std::vector<int32_t>(21, 1), true}}),
+                       "0 + 21 tokens do not fit the context of 20"));
   EXPECT_TRUE(session.step({}).empty());
 }
 
@@ -140,7 +142,8 @@ TEST(Session, CallsFromSeveralThreadsQueue) {
   const auto expected = generate(session, random_tokens(10), 20);
   std::vector<std::thread> callers;
   std::vector<std::vector<int32_t>> results(4);
-  for (size_t i = 0; i < 4; ++i) callers.emplace_back([&, i] { results[i] = generate(session, random_tokens(10), 20); });
+  for (size_t i = 0; i < 4; ++i)
+    callers.emplace_back([&, i] { results[i] = generate(session, random_tokens(10), 20); });
   for (std::thread& caller : callers) caller.join();
   for (const auto& result : results) EXPECT_EQ(result, expected);
 }
@@ -171,8 +174,10 @@ TEST(InferenceEngine, RefusesInputsThatDoNotFit) {
   auto engine = make_engine();
   const auto model = tiny_model();
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, {}); }), "0 tokens given"));
-  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>(301, 0)); }), "301 tokens given"));
-  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>{500}); }), "token id 500"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>(301, 0)); }),
+                       "301 tokens given"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>{500}); }),
+                       "token id 500"));
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 301, 1); }), "[1, 300]"));
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 0, 1); }), "got 0"));
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 10, 0); }), "max_sequences"));

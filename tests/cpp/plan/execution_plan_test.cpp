@@ -55,7 +55,8 @@ TEST(ExecutionPlan, BasicOptimizationFuses) {
 }
 
 TEST(ExecutionPlan, FusionTakesNoMoreArena) {
-  EXPECT_LE(tiny_plan(OptimizationLevel::kBasic, 64).memory.arena, tiny_plan(OptimizationLevel::kNone, 64).memory.arena);
+  EXPECT_LE(tiny_plan(OptimizationLevel::kBasic, 64).memory.arena,
+            tiny_plan(OptimizationLevel::kNone, 64).memory.arena);
 }
 
 TEST(ExecutionPlan, EveryValueIsMadeBeforeItIsRead) {
@@ -114,11 +115,14 @@ TEST(ExecutionPlan, DescribesItself) {
 
 TEST(ExecutionPlan, RefusesImpossibleOptions) {
   const auto model = tiny_model();
-  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { build_plan(model->graph(), {OptimizationLevel::kBasic, 0, 1, 1}); }),
-                       "must be at least 1, got 0, 1, 1"));
-  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { build_plan(Graph(), {OptimizationLevel::kBasic, 1, 1, 1}); }),
-                       "no input or no output"));
-  EXPECT_TRUE(contains(error_text<OptimizationError>([] { parse_optimization_level("fast"); }), "'fast'; known are none, basic"));
+  EXPECT_TRUE(
+      contains(error_text<OptimizationError>([&] { build_plan(model->graph(), {OptimizationLevel::kBasic, 0, 1, 1}); }),
+               "must be at least 1, got 0, 1, 1"));
+  EXPECT_TRUE(
+      contains(error_text<OptimizationError>([&] { build_plan(Graph(), {OptimizationLevel::kBasic, 1, 1, 1}); }),
+               "no input or no output"));
+  EXPECT_TRUE(contains(error_text<OptimizationError>([] { parse_optimization_level("fast"); }),
+                       "'fast'; known are none, basic"));
 }
 
 // A residual that is made after the product must not be fused into it.
@@ -130,7 +134,8 @@ TEST(FuseOperators, KeepsAnAddWhoseOtherSideComesLater) {
                   {"sum", ValueType::kFloat, RowKind::kTokens, 48}};
   graph.input = 0;
   graph.output = 3;
-  graph.operators = {{"linear", TernaryLinearOp{0}, {0}, 1}, {"norm", RmsNormOp{0, 1e-5f}, {0}, 2}, {"add", AddOp{}, {1, 2}, 3}};
+  graph.operators = {
+      {"linear", TernaryLinearOp{0}, {0}, 1}, {"norm", RmsNormOp{0, 1e-5f}, {0}, 2}, {"add", AddOp{}, {1, 2}, 3}};
   const ExecutionPlan plan = build_plan(graph, {OptimizationLevel::kBasic, 1, 1, 1});
   EXPECT_EQ(count_steps(plan).at("add"), 1);
 }
@@ -144,9 +149,11 @@ TEST(FuseOperators, KeepsANormThatIsReadTwice) {
                   {"sum", ValueType::kFloat, RowKind::kTokens, 48}};
   graph.input = 0;
   graph.output = 3;
-  graph.operators = {{"norm", RmsNormOp{0, 1e-5f}, {0}, 1}, {"linear", TernaryLinearOp{0}, {1}, 2}, {"add", AddOp{}, {1, 2}, 3}};
+  graph.operators = {
+      {"norm", RmsNormOp{0, 1e-5f}, {0}, 1}, {"linear", TernaryLinearOp{0}, {1}, 2}, {"add", AddOp{}, {1, 2}, 3}};
   const ExecutionPlan plan = build_plan(graph, {OptimizationLevel::kBasic, 1, 1, 1});
-  EXPECT_EQ(count_steps(plan), (std::map<std::string, int>{{"rms_norm", 1}, {"quantize", 1}, {"ternary_matmul_add", 1}}));
+  EXPECT_EQ(count_steps(plan),
+            (std::map<std::string, int>{{"rms_norm", 1}, {"quantize", 1}, {"ternary_matmul_add", 1}}));
 }
 
 }  // namespace
