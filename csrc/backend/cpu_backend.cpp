@@ -161,7 +161,8 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   if (needed > free) {
     throw MemoryLimitError(concat("[memory] the model needs ", needed, " bytes (weights ", plan.memory.weights,
                                   ", KV cache ", plan.memory.kv_cache, ", arena ", plan.memory.arena, "), ", free,
-                                  " of ", stats.limit, " are free; fewer sequences or a smaller context_size need less"));
+                                  " of ", stats.limit,
+                                  " are free; fewer sequences or a smaller context_size need less"));
   }
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });

@@ -1,4 +1,4 @@
-"""After fork() the child gets an error where it would otherwise wait for threads it does not have."""
+"""After fork() a child gets an error where it would else wait for threads that it does not have."""
 
 from __future__ import annotations
 
