@@ -81,6 +81,9 @@ distclean: clean
 
 # Environments
 
+# An argument of `call` cannot hold a comma.
+comma := ,
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "Python 3.10 or newer is needed; this is %d.%d. Name another one: make PYTHON=..." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
@@ -120,7 +123,7 @@ $(ORACLES)/bin/python: | $(VENV)/bin/python
 	$(PYTHON) -m venv $(ORACLES)
 
 $(ORACLES)/.installed: build/wheel/.built | $(ORACLES)/bin/python
-	$(call install-wheel,$(ORACLES),[test,oracles])
+	$(call install-wheel,$(ORACLES),[test$(comma)oracles])
 	@touch $@
 
 # C++
