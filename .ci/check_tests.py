@@ -18,7 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Flags of /proc/cpuinfo that each kernel set needs.
 KERNEL_SETS = {
-    "x86_64": {"scalar": set(), "avx2": {"avx2", "fma", "f16c"}},
+    "x86_64": {
+        "scalar": set(),
+        "avx2": {"avx2", "fma", "f16c"},
+        "avx512_vnni": {
+            "avx2",
+            "fma",
+            "f16c",
+            "avx512f",
+            "avx512bw",
+            "avx512vl",
+            "avx512dq",
+            "avx512_vnni",
+        },
+    },
     "aarch64": {"scalar": set()},
 }
 
@@ -71,9 +84,13 @@ def problems(junit: Path, doctor: Path) -> list[str]:
         tests = [t for t in passed["kernels"] if re.search(rf"\b{kernel_set}\b", t)]
         print(f"kernel set {kernel_set}: {len(tests)} C++ tests passed")
         if not tests:
-            found.append(f"no C++ test of the kernel set {kernel_set} ran, but this CPU supports it")
+            found.append(
+                f"no C++ test of the kernel set {kernel_set} ran, but this CPU supports it"
+            )
         if kernel_set not in supported:
-            found.append(f"doctor does not see the kernel set {kernel_set}, but this CPU supports it")
+            found.append(
+                f"doctor does not see the kernel set {kernel_set}, but this CPU supports it"
+            )
         elif not checks.get(f"kernels {kernel_set}"):
             found.append(f"doctor did not pass the kernel set {kernel_set}")
     if not report["ok"]:
