@@ -18,7 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Flags of /proc/cpuinfo that each kernel set needs.
 KERNEL_SETS = {
-    "x86_64": {"scalar": set(), "avx2": {"avx2", "fma", "f16c"}},
+    "x86_64": {
+        "scalar": set(),
+        "avx2": {"avx2", "fma", "f16c"},
+        "avx512_vnni": {
+            "avx2",
+            "fma",
+            "f16c",
+            "avx512f",
+            "avx512bw",
+            "avx512vl",
+            "avx512dq",
+            "avx512_vnni",
+        },
+    },
     "aarch64": {"scalar": set()},
 }
 

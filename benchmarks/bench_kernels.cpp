@@ -1,6 +1,6 @@
 // One thread of every supported kernel set on the shapes of BitNet b1.58 2B-4T. Weights are cold: each call takes the
 // next matrix of a pool that no cache holds. Beside every figure stands a limit measured just before and after it: the
-// rate of plain reads of that pool (bytes), or of maddubs and add on registers (integer multiply-adds).
+// rate of plain reads of that pool (bytes), or of the set's product instruction on registers (integer multiply-adds).
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 #endif
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#define TRITIUM_MADDUBS_PEAK 1
+#define TRITIUM_X86 1
 #endif
 
 namespace {
@@ -66,16 +66,14 @@ const uint8_t* pool() {
   return bytes;
 }
 
+constexpr size_t kReadBytes = size_t{128} << 20;
+using Reader = void (*)(const uint8_t* bytes);
+
 // Plain reads, with or without a prefetch kAhead bytes ahead.
 template <size_t kAhead>
-double read_rate_once() {
-  constexpr size_t kBytes = size_t{128} << 20;
-  static size_t offset = 0;
-  const uint8_t* bytes = pool() + offset;
-  offset = (offset + kBytes) % kPoolBytes;
+void read_words(const uint8_t* bytes) {
   uint64_t sums[8] = {};
-  const Stopwatch watch;
-  for (size_t i = 0; i < kBytes; i += 64) {
+  for (size_t i = 0; i < kReadBytes; i += 64) {
 #if defined(__GNUC__)
     if constexpr (kAhead > 0) __builtin_prefetch(bytes + i + kAhead);
 #endif
@@ -84,15 +82,49 @@ double read_rate_once() {
     for (int j = 0; j < 8; ++j) sums[j] += words[j];
   }
   benchmark::DoNotOptimize(sums);
-  return static_cast<double>(kBytes) / watch.seconds();
+}
+
+#if defined(TRITIUM_X86)
+// The same with registers of 64 bytes.
+template <size_t kAhead>
+__attribute__((target("avx512f"))) void read_vectors(const uint8_t* bytes) {
+  __m512i even = _mm512_setzero_si512(), odd = even;
+  for (size_t i = 0; i < kReadBytes; i += 128) {
+    if constexpr (kAhead > 0) __builtin_prefetch(bytes + i + kAhead);
+    if constexpr (kAhead > 0) __builtin_prefetch(bytes + i + kAhead + 64);
+    even = _mm512_add_epi64(even, _mm512_loadu_si512(bytes + i));
+    odd = _mm512_add_epi64(odd, _mm512_loadu_si512(bytes + i + 64));
+  }
+  even = _mm512_add_epi64(even, odd);
+  benchmark::DoNotOptimize(even);
+}
+#endif
+
+double read_rate_once(Reader read) {
+  static size_t offset = 0;
+  const uint8_t* bytes = pool() + offset;
+  offset = (offset + kReadBytes) % kPoolBytes;
+  const Stopwatch watch;
+  read(bytes);
+  return static_cast<double>(kReadBytes) / watch.seconds();
 }
 
 // The best of several passes: what the memory can do at most.
 double read_rate() {
-  return std::max({read_rate_once<0>(), read_rate_once<4096>(), read_rate_once<0>(), read_rate_once<4096>()});
+  double best = 0.0;
+  for (Reader read : {read_words<0>, read_words<4096>}) {
+    best = std::max({best, read_rate_once(read), read_rate_once(read)});
+  }
+#if defined(TRITIUM_X86)
+  if (!__builtin_cpu_supports("avx512f")) return best;
+  for (Reader read : {read_vectors<0>, read_vectors<4096>}) {
+    best = std::max({best, read_rate_once(read), read_rate_once(read)});
+  }
+#endif
+  return best;
 }
 
-#if defined(TRITIUM_MADDUBS_PEAK)
+#if defined(TRITIUM_X86)
 __attribute__((target("avx2"))) double maddubs_rate() {
   constexpr int kChains = 8;
   constexpr int64_t kRounds = 1000000;
@@ -109,9 +141,39 @@ __attribute__((target("avx2"))) double maddubs_rate() {
   benchmark::DoNotOptimize(sums);
   return static_cast<double>(kRounds) * kChains * 32 / watch.seconds();
 }
+
+__attribute__((target("avx512f,avx512vnni"))) double vpdpbusd_rate() {
+  constexpr int kChains = 16;
+  constexpr int64_t kRounds = 500000;
+  if (!__builtin_cpu_supports("avx512vnni")) return 0.0;
+  __m512i w = _mm512_set1_epi8(1), x = _mm512_set1_epi8(2), sums[kChains];
+#pragma GCC unroll 16
+  for (int j = 0; j < kChains; ++j) sums[j] = _mm512_setzero_si512();
+  const Stopwatch watch;
+  for (int64_t i = 0; i < kRounds; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kChains; ++j) {
+      sums[j] = _mm512_dpbusd_epi32(sums[j], w, x);
+      __asm__ volatile("" : "+v"(sums[j]));
+    }
+  }
+  // Only this sum has an address, so that the chains stay in registers.
+  __m512i sum = sums[0];
+#pragma GCC unroll 16
+  for (int j = 1; j < kChains; ++j) sum = _mm512_add_epi32(sum, sums[j]);
+  benchmark::DoNotOptimize(sum);
+  return static_cast<double>(kRounds) * kChains * 64 / watch.seconds();
+}
 #else
 double maddubs_rate() { return 0.0; }
+double vpdpbusd_rate() { return 0.0; }
 #endif
+
+// Rate of the instruction with which a set multiplies ternary weights.
+using RateFunction = double (*)();
+RateFunction product_rate(const KernelSet& set) {
+  return std::strcmp(set.name, "avx512_vnni") == 0 ? vpdpbusd_rate : maddubs_rate;
+}
 
 // Runs `call` for every iteration and reports its rate beside the limit, which is measured before and after.
 template <class Call>
@@ -148,7 +210,7 @@ void bench_ternary(benchmark::State& state, const KernelSet& set, bool gemm, int
   if (tokens == 1) {
     measure(state, static_cast<double>(bytes), "GB/s", read_rate, call);
   } else {
-    measure(state, static_cast<double>(rows * columns * tokens), "GMAC/s", maddubs_rate, call);
+    measure(state, static_cast<double>(rows * columns * tokens), "GMAC/s", product_rate(set), call);
   }
 }
 

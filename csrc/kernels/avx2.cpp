@@ -2,25 +2,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/compiler.h"
 #include "kernels/kernel_set.h"
-
-#if defined(_MSC_VER)
-#pragma fp_contract(off)
-#endif
-
-#if defined(_MSC_VER)
-#define TRITIUM_INLINE static __forceinline
-#else
-#define TRITIUM_INLINE static inline __attribute__((always_inline))
-#endif
-
-#if defined(__clang__)
-#define TRITIUM_UNROLL _Pragma("unroll")
-#elif defined(__GNUC__)
-#define TRITIUM_UNROLL _Pragma("GCC unroll 16")
-#else
-#define TRITIUM_UNROLL
-#endif
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
 #if defined(__GNUC__)
@@ -788,7 +771,7 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
   }
 }
 
-// CpuFeature bits, written out: this file includes no header but kernel_set.h.
+// CpuFeature bits, written out: this file includes no header of the processor's features.
 constexpr uint32_t kAvx2FmaF16c = 0b111;
 
 }  // namespace

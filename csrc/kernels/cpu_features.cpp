@@ -48,16 +48,10 @@ uint64_t saved_states() {
 }
 
 uint32_t detect() {
-  constexpr uint32_t kOsxsave = 1u << 27, kAvx = 1u << 28;
-  constexpr uint64_t kXmmAndYmm = 0x6;
-  const CpuidResult basic = cpuid(1);
-  if (!(basic.ecx & kOsxsave) || !(basic.ecx & kAvx) || (saved_states() & kXmmAndYmm) != kXmmAndYmm) return 0;
-  const CpuidResult extended = cpuid(7);
-  uint32_t features = 0;
-  if (basic.ecx & (1u << 12)) features |= kFma;
-  if (basic.ecx & (1u << 29)) features |= kF16c;
-  if (extended.ebx & (1u << 5)) features |= kAvx2;
-  return features;
+  constexpr uint32_t kOsxsave = 1u << 27;
+  const CpuidResult basic = cpuid(1), extended = cpuid(7);
+  const uint64_t saved = basic.ecx & kOsxsave ? saved_states() : 0;
+  return x86_features({basic.ecx, extended.ebx, extended.ecx, saved});
 }
 
 #else
@@ -67,6 +61,23 @@ uint32_t detect() { return 0; }
 #endif
 
 }  // namespace
+
+uint32_t x86_features(const X86Report& report) {
+  constexpr uint64_t kXmmAndYmm = 0x6, kOpmaskAndZmm = 0xE0;
+  constexpr uint32_t kAvx = 1u << 28;
+  if (!(report.basic_ecx & kAvx) || (report.saved_states & kXmmAndYmm) != kXmmAndYmm) return 0;
+  uint32_t features = 0;
+  if (report.basic_ecx & (1u << 12)) features |= kFma;
+  if (report.basic_ecx & (1u << 29)) features |= kF16c;
+  if (report.extended_ebx & (1u << 5)) features |= kAvx2;
+  if ((report.saved_states & kOpmaskAndZmm) != kOpmaskAndZmm) return features;
+  if (report.extended_ebx & (1u << 16)) features |= kAvx512f;
+  if (report.extended_ebx & (1u << 30)) features |= kAvx512bw;
+  if (report.extended_ebx & (1u << 31)) features |= kAvx512vl;
+  if (report.extended_ebx & (1u << 17)) features |= kAvx512dq;
+  if (report.extended_ecx & (1u << 11)) features |= kAvx512Vnni;
+  return features;
+}
 
 uint32_t cpu_features() {
   static const uint32_t features = detect();
@@ -81,6 +92,16 @@ const char* cpu_feature_name(CpuFeature feature) {
       return "fma";
     case kF16c:
       return "f16c";
+    case kAvx512f:
+      return "avx512f";
+    case kAvx512bw:
+      return "avx512bw";
+    case kAvx512vl:
+      return "avx512vl";
+    case kAvx512dq:
+      return "avx512dq";
+    case kAvx512Vnni:
+      return "avx512_vnni";
   }
   return "unknown";
 }

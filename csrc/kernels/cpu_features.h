@@ -9,12 +9,28 @@ enum CpuFeature : uint32_t {
   kAvx2 = 1u << 0,
   kFma = 1u << 1,
   kF16c = 1u << 2,
+  kAvx512f = 1u << 3,
+  kAvx512bw = 1u << 4,
+  kAvx512vl = 1u << 5,
+  kAvx512dq = 1u << 6,
+  kAvx512Vnni = 1u << 7,
 };
 
 // Bits of the features that the CPU has and whose registers the operating system saves.
 uint32_t cpu_features();
 
-// Name of one feature bit: "avx2".
+// Name of one feature bit, as Linux spells it: "avx2".
 const char* cpu_feature_name(CpuFeature feature);
+
+// What an x86 processor says of itself.
+struct X86Report {
+  uint32_t basic_ecx = 0;     // CPUID leaf 1
+  uint32_t extended_ebx = 0;  // CPUID leaf 7
+  uint32_t extended_ecx = 0;
+  uint64_t saved_states = 0;  // XCR0, 0 where CPUID tells that it cannot be read
+};
+
+// CpuFeature bits of such a processor.
+uint32_t x86_features(const X86Report& report);
 
 }  // namespace tritium::kernels

@@ -7,6 +7,9 @@
 
 namespace tritium::kernels {
 
+#if defined(TRITIUM_KERNELS_AVX512_VNNI)
+extern const KernelSet kAvx512VnniKernels;
+#endif
 #if defined(TRITIUM_KERNELS_AVX2)
 extern const KernelSet kAvx2Kernels;
 #endif
@@ -15,6 +18,9 @@ extern const KernelSet kScalarKernels;
 namespace {
 
 const KernelSet* const kCompiled[] = {
+#if defined(TRITIUM_KERNELS_AVX512_VNNI)
+    &kAvx512VnniKernels,
+#endif
 #if defined(TRITIUM_KERNELS_AVX2)
     &kAvx2Kernels,
 #endif

@@ -1,4 +1,5 @@
-// Integer sums at their worst: the int16 partial sums of a SIMD set must not overflow. Closed forms are expected.
+// Integer sums at their worst: the int16 partial sums of a SIMD set and the int32 sums of weights that are masked in
+// place must not overflow. Closed forms are expected.
 #include "kernel_problems.h"
 
 namespace tritium::kernels::testing {
@@ -21,6 +22,30 @@ TEST_P(AccumulatorTest, ExtremeWeightsAndActivationsGiveExactSums) {
           ASSERT_EQ(problem.gemm(set()), wanted) << columns << " columns, weight " << weight << ", q " << q;
           ASSERT_EQ(problem.gemv(set()), wanted) << columns << " columns, weight " << weight << ", q " << q;
         }
+      }
+    }
+  }
+}
+
+// A panel of equal weights is a run of equal bytes: at most 2^22 columns need no packing.
+TEST_P(AccumulatorTest, ExtremeWeightsOfTheLongestRowsGiveExactSums) {
+  constexpr int64_t kTokens = 2;
+  // Around 2^19 columns, where a sum of codes * 64 reaches -2^31, and the most there may be.
+  for (int64_t columns : {int64_t{1} << 19, (int64_t{1} << 19) + 16, (int64_t{1} << 19) + 48, kMaxColumns}) {
+    for (int weight : {-1, 1}) {
+      const std::vector<uint8_t> panel(static_cast<size_t>(panel_bytes(columns)), weight > 0 ? 0xAA : 0x00);
+      for (int q : {-128, 127}) {
+        const std::vector<int8_t> activations(static_cast<size_t>(kTokens * columns), static_cast<int8_t>(q));
+        const std::vector<int32_t> q_sum(kTokens, static_cast<int32_t>(columns * q));
+        const std::vector<int32_t> wanted(kTokens * kPanelRows, static_cast<int32_t>(columns * weight * q));
+        std::vector<int32_t> gemm(wanted.size()), gemv(wanted.size());
+        set().ternary_gemm({panel.data(), 1, columns, activations.data(), q_sum.data(), kTokens, gemm.data()});
+        ASSERT_EQ(gemm, wanted) << columns << " columns, weight " << weight << ", q " << q;
+        for (int64_t t = 0; t < kTokens; ++t) {
+          set().ternary_gemv({panel.data(), 1, columns, activations.data() + t * columns, q_sum.data() + t, 1,
+                              gemv.data() + t * kPanelRows});
+        }
+        ASSERT_EQ(gemv, wanted) << columns << " columns, weight " << weight << ", q " << q;
       }
     }
   }

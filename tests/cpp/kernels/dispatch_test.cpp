@@ -50,13 +50,70 @@ TEST(CpuFeatures, HaveDistinctNames) {
   EXPECT_STREQ(cpu_feature_name(kAvx2), "avx2");
   EXPECT_STREQ(cpu_feature_name(kFma), "fma");
   EXPECT_STREQ(cpu_feature_name(kF16c), "f16c");
+  EXPECT_STREQ(cpu_feature_name(kAvx512f), "avx512f");
+  EXPECT_STREQ(cpu_feature_name(kAvx512bw), "avx512bw");
+  EXPECT_STREQ(cpu_feature_name(kAvx512vl), "avx512vl");
+  EXPECT_STREQ(cpu_feature_name(kAvx512dq), "avx512dq");
+  EXPECT_STREQ(cpu_feature_name(kAvx512Vnni), "avx512_vnni");
+}
+
+constexpr uint32_t kAvx2Set = kAvx2 | kFma | kF16c;
+constexpr uint32_t kAvx512VnniSet = kAvx2Set | kAvx512f | kAvx512bw | kAvx512vl | kAvx512dq | kAvx512Vnni;
+constexpr uint64_t kX87AndXmm = 0x3, kYmm = 0x4, kOpmask = 0x20, kZmm = 0xC0;
+
+X86Report full_report() { return {~0u, ~0u, ~0u, kX87AndXmm | kYmm | kOpmask | kZmm}; }
+
+TEST(CpuFeatures, AreAllThereWhereCpuAndSystemHaveThem) { EXPECT_EQ(x86_features(full_report()), kAvx512VnniSet); }
+
+TEST(CpuFeatures, NeedTheRegistersThatTheSystemSaves) {
+  X86Report report = full_report();
+  for (uint64_t missing : {kOpmask, uint64_t{0x40}, uint64_t{0x80}, kOpmask | kZmm}) {
+    report.saved_states = full_report().saved_states & ~missing;
+    EXPECT_EQ(x86_features(report), kAvx2Set) << missing;
+  }
+  for (uint64_t missing : {kYmm, uint64_t{0x2}}) {
+    report.saved_states = full_report().saved_states & ~missing;
+    EXPECT_EQ(x86_features(report), 0u) << missing;
+  }
+  report.saved_states = 0;
+  EXPECT_EQ(x86_features(report), 0u);
+}
+
+TEST(CpuFeatures, AreEachABitOfTheCpu) {
+  const struct {
+    uint32_t X86Report::* word;
+    int bit;
+    uint32_t feature;
+  } bits[] = {
+      {&X86Report::basic_ecx, 12, kFma},         {&X86Report::basic_ecx, 29, kF16c},
+      {&X86Report::extended_ebx, 5, kAvx2},      {&X86Report::extended_ebx, 16, kAvx512f},
+      {&X86Report::extended_ebx, 17, kAvx512dq}, {&X86Report::extended_ebx, 30, kAvx512bw},
+      {&X86Report::extended_ebx, 31, kAvx512vl}, {&X86Report::extended_ecx, 11, kAvx512Vnni},
+  };
+  for (const auto& [word, bit, feature] : bits) {
+    X86Report report = full_report();
+    report.*word &= ~(1u << bit);
+    EXPECT_EQ(x86_features(report), kAvx512VnniSet & ~feature) << cpu_feature_name(static_cast<CpuFeature>(feature));
+  }
+  X86Report report = full_report();
+  report.basic_ecx &= ~(1u << 28);  // AVX
+  EXPECT_EQ(x86_features(report), 0u);
 }
 
 #if (defined(__x86_64__) && !defined(__APPLE__)) || defined(_M_X64)
 TEST(Dispatch, TheX86BuildHasTheAvx2Set) {
   const KernelSet* avx2 = find_kernel_set("avx2");
   ASSERT_NE(avx2, nullptr);
-  EXPECT_EQ(avx2->features, uint32_t{kAvx2} | kFma | kF16c);
+  EXPECT_EQ(avx2->features, kAvx2Set);
+}
+
+TEST(Dispatch, TheX86BuildHasTheAvx512VnniSetBeforeAvx2) {
+  const KernelSet* avx512_vnni = find_kernel_set("avx512_vnni");
+  ASSERT_NE(avx512_vnni, nullptr);
+  EXPECT_EQ(avx512_vnni->features, kAvx512VnniSet);
+  const auto sets = all_sets();
+  EXPECT_LT(std::find(sets.begin(), sets.end(), avx512_vnni),
+            std::find(sets.begin(), sets.end(), find_kernel_set("avx2")));
 }
 #endif
 
@@ -64,6 +121,11 @@ TEST(Dispatch, TheX86BuildHasTheAvx2Set) {
 TEST(CpuFeatures, AgreeWithTheCompilersRuntime) {
   EXPECT_EQ((cpu_features() & kAvx2) != 0, __builtin_cpu_supports("avx2") != 0);
   EXPECT_EQ((cpu_features() & kFma) != 0, __builtin_cpu_supports("fma") != 0);
+  EXPECT_EQ((cpu_features() & kAvx512f) != 0, __builtin_cpu_supports("avx512f") != 0);
+  EXPECT_EQ((cpu_features() & kAvx512bw) != 0, __builtin_cpu_supports("avx512bw") != 0);
+  EXPECT_EQ((cpu_features() & kAvx512vl) != 0, __builtin_cpu_supports("avx512vl") != 0);
+  EXPECT_EQ((cpu_features() & kAvx512dq) != 0, __builtin_cpu_supports("avx512dq") != 0);
+  EXPECT_EQ((cpu_features() & kAvx512Vnni) != 0, __builtin_cpu_supports("avx512vnni") != 0);
 }
 #endif
 

@@ -130,15 +130,17 @@ TEST_P(KernelSetTest, DenseMatmulGivesTheSameBitsAsScalar) {
   }
 }
 
-// A lane of the last, partial step keeps the -0 to which a tiny negative product rounded.
+// A lane without a term in the last, partial step keeps the -0 to which its tiny negative product rounded. Were +0
+// added to one of them, the sum would be +0.
 TEST_P(KernelSetTest, DenseMatmulLeavesLanesWithoutATermAsTheyAre) {
-  const int64_t columns = 17;
-  std::vector<float> weights(columns, -1e-30f), x(columns, 1e-30f);
-  weights[16] = 0.0f;
-  float got = 1.0f, wanted = 1.0f;
-  set().dense_matmul({weights.data(), Element::kF32, columns, 1, x.data(), 1, &got, 1});
-  scalar().dense_matmul({weights.data(), Element::kF32, columns, 1, x.data(), 1, &wanted, 1});
-  EXPECT_EQ(bits_of(got), bits_of(wanted));
+  for (int64_t columns : {17, 24, 31}) {
+    const int64_t rows = 7, tokens = 5;
+    const std::vector<float> weights(static_cast<size_t>(rows * columns), -1e-30f);
+    const std::vector<float> x(static_cast<size_t>(tokens * columns), 1e-30f);
+    auto got = poisoned(rows * tokens);
+    set().dense_matmul({weights.data(), Element::kF32, columns, rows, x.data(), tokens, got.data(), rows});
+    EXPECT_TRUE(same_bits(got, std::vector<float>(got.size(), -0.0f))) << columns << " columns";
+  }
 }
 
 TEST_P(KernelSetTest, WidenGivesTheSameBitsAsScalarForEveryHalf) {

@@ -1,0 +1,616 @@
+// AVX-512 with VNNI. A register is the 16 rows of a panel (ternary), the 16 lanes of a sum, 16 keys or 16 values.
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/compiler.h"
+#include "kernels/kernel_set.h"
+
+// Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
+#if defined(__GNUC__)
+#define TRITIUM_KEEP(vector) __asm__ volatile("" : "+v"(vector))
+#else
+#define TRITIUM_KEEP(vector) static_cast<void>(vector)
+#endif
+
+namespace tritium::kernels {
+
+extern const KernelSet kAvx512VnniKernels;
+
+namespace {
+
+constexpr int kWidth = 16;
+constexpr int kColumnBytes = kPanelRows / 4;
+constexpr int kStepBytes = kColumnBytes * kStepColumns;
+constexpr __mmask16 kAllLanes = 0xFFFF;
+
+// The first n of 16 lanes; all for n >= 16.
+TRITIUM_INLINE __mmask16 first_lanes(int64_t n) {
+  return n < kWidth ? static_cast<__mmask16>((1u << n) - 1) : kAllLanes;
+}
+
+// Calls function(i, lanes) for i = 0, 16, 32, …; lanes are those of i..i + 15 below count.
+template <class Function>
+TRITIUM_INLINE void for_each_vector(int64_t count, Function function) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) function(i, kAllLanes);
+  if (i < count) function(i, first_lanes(count - i));
+}
+
+// Lanes not loaded are +0.
+TRITIUM_INLINE __m512 load(const float* p, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, p); }
+TRITIUM_INLINE void store(float* p, __mmask16 lanes, __m512 x) { _mm512_mask_storeu_ps(p, lanes, x); }
+
+TRITIUM_INLINE __m512i load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+
+TRITIUM_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+
+// Four columns of one token in every lane.
+TRITIUM_INLINE __m512i broadcast_columns(const int8_t* q) {
+  int32_t columns;
+  memcpy(&columns, q, sizeof columns);
+  return _mm512_set1_epi32(columns);
+}
+
+TRITIUM_INLINE __m512 exponential(__m512 x) {
+  const __m512 shift = _mm512_set1_ps(12582912.0f);
+  const __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), shift);
+  const __m512 n = _mm512_sub_ps(t, shift);
+  const __m512 r =
+      _mm512_fmadd_ps(n, _mm512_set1_ps(0x1.05c610p-29f), _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e430p-1f), x));
+  __m512 p = _mm512_set1_ps(0x1.6d113cp-10f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.120ba2p-7f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.55551ap-5f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5554dcp-3f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
+  __m512 y = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
+  const __m512 least = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xC2AEAC4Fu)));
+  const __m512 most = _mm512_castsi512_ps(_mm512_set1_epi32(0x42B17217));
+  const __m512 infinity = _mm512_castsi512_ps(_mm512_set1_epi32(0x7F800000));
+  y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, least, _CMP_LT_OQ), _mm512_setzero_ps());
+  y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, most, _CMP_GT_OQ), infinity);
+  return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
+
+TRITIUM_INLINE float fold_lanes(__m512 lanes) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+// ---- Ternary weights
+
+// 64 columns of four rows to their dwords of four steps: 128-bit lane s is rows r..r + 3 of step s. Every dword is
+// moved to its field, then the four of a step are combined.
+TRITIUM_INLINE __m512i fields_of(const __m512i (&trits)[kPanelRows], int r) {
+  const __m512i one = _mm512_set1_epi8(1);
+  const __m512i shifts = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 2, 4, 6));
+  __m512i row[4];
+  TRITIUM_UNROLL
+  for (int i = 0; i < 4; ++i) row[i] = _mm512_sllv_epi32(_mm512_add_epi8(trits[r + i], one), shifts);
+  const __m512i ab = _mm512_or_si512(_mm512_unpacklo_epi32(row[0], row[1]), _mm512_unpackhi_epi32(row[0], row[1]));
+  const __m512i cd = _mm512_or_si512(_mm512_unpacklo_epi32(row[2], row[3]), _mm512_unpackhi_epi32(row[2], row[3]));
+  return _mm512_or_si512(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+  constexpr int64_t kBlock = 4 * kStepColumns;
+  for (int64_t k = 0; k < columns; k += kBlock) {
+    const int64_t left = columns - k;
+    const __mmask64 present = left < kBlock ? (__mmask64{1} << left) - 1 : ~__mmask64{0};
+    __m512i row[kPanelRows];  // an absent weight is 0
+    TRITIUM_UNROLL
+    for (int r = 0; r < kPanelRows; ++r) {
+      row[r] = r < rows ? _mm512_maskz_loadu_epi8(present, trits + r * columns + k) : _mm512_setzero_si512();
+    }
+    const __m512i a = fields_of(row, 0), b = fields_of(row, 4), c = fields_of(row, 8), d = fields_of(row, 12);
+    const __m512i ab01 = _mm512_shuffle_i32x4(a, b, 0x44), ab23 = _mm512_shuffle_i32x4(a, b, 0xEE);
+    const __m512i cd01 = _mm512_shuffle_i32x4(c, d, 0x44), cd23 = _mm512_shuffle_i32x4(c, d, 0xEE);
+    _mm512_storeu_si512(panel, _mm512_shuffle_i32x4(ab01, cd01, 0x88));
+    if (left > kStepColumns) _mm512_storeu_si512(panel + kStepBytes, _mm512_shuffle_i32x4(ab01, cd01, 0xDD));
+    if (left > 2 * kStepColumns) _mm512_storeu_si512(panel + 2 * kStepBytes, _mm512_shuffle_i32x4(ab23, cd23, 0x88));
+    if (left > 3 * kStepColumns) _mm512_storeu_si512(panel + 3 * kStepBytes, _mm512_shuffle_i32x4(ab23, cd23, 0xDD));
+    panel += 4 * kStepBytes;
+  }
+}
+
+// Field j masked in place is 4^j times its code, at most 128. A step adds four products of it with |q| <= 128 to the
+// sum of the field, 2^16 at most, so that 2^15 steps reach -2^31 and fit; the next block starts at zero.
+constexpr int64_t kGemvBlock = (int64_t{1} << 15) * kStepColumns;
+
+TRITIUM_INLINE void add_step(const uint8_t* codes, const int8_t* q, __m512i (&sum)[4]) {
+  const __m512i packed = load_bytes(codes);
+  TRITIUM_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    const __m512i field = _mm512_and_si512(packed, _mm512_set1_epi8(static_cast<char>(0x03 << (2 * j))));
+    sum[j] = _mm512_dpbusd_epi32(sum[j], field, broadcast_columns(q + 4 * j));
+    TRITIUM_KEEP(sum[j]);
+  }
+}
+
+// One panel, and nothing prefetched: Zen 4 follows one sequential stream at the full rate of the memory and two panels
+// at half of it. Even and odd steps have sums of their own, so that latencies overlap.
+void gemv_panel(const uint8_t* codes, int64_t columns, const int8_t* q, int32_t q_sum, int32_t* acc) {
+  __m512i total = _mm512_set1_epi32(-q_sum);
+  for (int64_t k = 0; k < columns;) {
+    const int64_t end = columns - k < kGemvBlock ? columns : k + kGemvBlock;
+    __m512i even[4], odd[4];
+    TRITIUM_UNROLL
+    for (int j = 0; j < 4; ++j) even[j] = odd[j] = _mm512_setzero_si512();
+    for (; k + 2 * kStepColumns <= end; k += 2 * kStepColumns) {
+      add_step(codes, q + k, even);
+      add_step(codes + kStepBytes, q + k + kStepColumns, odd);
+      codes += 2 * kStepBytes;
+    }
+    if (k < end) {
+      add_step(codes, q + k, even);
+      codes += kStepBytes;
+      k = end;
+    }
+    TRITIUM_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const __m512i sum = _mm512_add_epi32(even[j], odd[j]);
+      total = _mm512_add_epi32(total, _mm512_srai_epi32(sum, static_cast<unsigned>(2 * j)));
+    }
+  }
+  _mm512_storeu_si512(acc, total);
+}
+
+void ternary_gemv(const TernaryMatmul& problem) {
+  const int64_t bytes = problem.columns * kColumnBytes;
+  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+    gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
+               problem.acc + panel * kPanelRows);
+  }
+}
+
+constexpr int kTilePanels = 4;
+constexpr int kTileTokens = 5;
+
+// Four columns of kPanels panels and kTokens tokens. Codes are shifted down: |sum of code * q| <= 2^30.
+template <int kField, int kPanels, int kTokens>
+TRITIUM_INLINE void add_field(const __m512i (&packed)[kPanels], const int8_t* q, int64_t q_stride,
+                              __m512i (&sum)[kTokens][kPanels]) {
+  __m512i w[kPanels];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    w[i] = _mm512_and_si512(_mm512_srli_epi16(packed[i], 2 * kField), _mm512_set1_epi8(3));
+  }
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    const __m512i x = broadcast_columns(q + t * q_stride + 4 * kField);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) {
+      sum[t][i] = _mm512_dpbusd_epi32(sum[t][i], w[i], x);
+      TRITIUM_KEEP(sum[t][i]);
+    }
+  }
+}
+
+// kPanels panels from `panel` times kTokens tokens from `token`. The panels after them go to the second-level cache as
+// one sequential stream; reading four streams from memory is half as fast.
+template <int kPanels, int kTokens>
+void multiply_tile(const TernaryMatmul& problem, int64_t panel, int64_t token) {
+  const int64_t columns = problem.columns, bytes = columns * kColumnBytes, rows = problem.panels_used * kPanelRows;
+  const uint8_t* codes = problem.panels + panel * bytes;
+  const uint8_t* next = codes + kPanels * bytes;
+  const int8_t* q = problem.q + token * columns;
+  __m512i sum[kTokens][kPanels];
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) sum[t][i] = _mm512_set1_epi32(-problem.q_sum[token + t]);
+  }
+  for (const int8_t* end = q + columns; q < end; q += kStepColumns) {
+    __m512i packed[kPanels];
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) {
+      packed[i] = load_bytes(codes + i * bytes);
+      prefetch(next + i * kStepBytes);
+    }
+    add_field<0>(packed, q, columns, sum);
+    add_field<1>(packed, q, columns, sum);
+    add_field<2>(packed, q, columns, sum);
+    add_field<3>(packed, q, columns, sum);
+    codes += kStepBytes;
+    next += kPanels * kStepBytes;
+  }
+  int32_t* acc = problem.acc + token * rows + panel * kPanelRows;
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) _mm512_storeu_si512(acc + t * rows + i * kPanelRows, sum[t][i]);
+  }
+}
+
+using TileFunction = void (*)(const TernaryMatmul& problem, int64_t panel, int64_t token);
+constexpr TileFunction kTiles[kTilePanels][kTileTokens] = {
+    {multiply_tile<1, 1>, multiply_tile<1, 2>, multiply_tile<1, 3>, multiply_tile<1, 4>, multiply_tile<1, 5>},
+    {multiply_tile<2, 1>, multiply_tile<2, 2>, multiply_tile<2, 3>, multiply_tile<2, 4>, multiply_tile<2, 5>},
+    {multiply_tile<3, 1>, multiply_tile<3, 2>, multiply_tile<3, 3>, multiply_tile<3, 4>, multiply_tile<3, 5>},
+    {multiply_tile<4, 1>, multiply_tile<4, 2>, multiply_tile<4, 3>, multiply_tile<4, 4>, multiply_tile<4, 5>},
+};
+
+void ternary_gemm(const TernaryMatmul& problem) {
+  if (problem.tokens == 1) return ternary_gemv(problem);
+  // A block of activations that stays in the second-level cache beside the panels of a tile and the next ones.
+  constexpr int64_t kBlockBytes = int64_t{512} << 10;
+  int64_t block = kBlockBytes / problem.columns / kTileTokens * kTileTokens;
+  if (block < 8 * kTileTokens) block = 8 * kTileTokens;
+  for (int64_t first = 0; first < problem.tokens; first += block) {
+    const int64_t tokens = problem.tokens - first < block ? problem.tokens - first : block;
+    const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
+    for (int64_t panel = 0; panel < problem.panels_used; panel += kTilePanels) {
+      const int64_t left = problem.panels_used - panel;
+      const TileFunction* multiply = kTiles[(left < kTilePanels ? left : kTilePanels) - 1];
+      int64_t token = first;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
+        multiply[tile_tokens - 1](problem, panel, token);
+        token += tile_tokens;
+      }
+    }
+  }
+}
+
+// ---- Quantisation
+
+// The second operand of max and min is the result where the first is NaN.
+TRITIUM_INLINE __m512i quantized(__m512 x, __m512 scale) {
+  const __m512 v = _mm512_max_ps(_mm512_mul_ps(x, scale), _mm512_set1_ps(-128.0f));
+  return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(127.0f)));
+}
+
+void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
+  constexpr int64_t kBlock = 4 * kWidth;
+  __m512 max[4];
+  TRITIUM_UNROLL
+  for (int i = 0; i < 4; ++i) max[i] = _mm512_set1_ps(1e-5f);
+  int64_t k = 0;
+  for (; k + kBlock <= columns; k += kBlock) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < 4; ++i) max[i] = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + k + kWidth * i)), max[i]);
+  }
+  for (; k < columns; k += kWidth) max[0] = _mm512_max_ps(_mm512_abs_ps(load(x + k, first_lanes(columns - k))), max[0]);
+  const float absmax =
+      _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3])));
+
+  const __m512 scale = _mm512_set1_ps(127.0f / absmax);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i one = _mm512_set1_epi8(1);
+  __m512i sum = _mm512_setzero_si512();
+  for (k = 0; k + kBlock <= columns; k += kBlock) {
+    __m512i v[4];
+    TRITIUM_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = quantized(_mm512_loadu_ps(x + k + kWidth * i), scale);
+    const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+    sum = _mm512_dpbusd_epi32(sum, one, bytes);
+    _mm512_storeu_si512(q + k, _mm512_permutexvar_epi32(order, bytes));
+  }
+  for (; k < columns; k += kWidth) {
+    const __mmask16 lanes = first_lanes(columns - k);
+    const __m512i v = _mm512_maskz_mov_epi32(lanes, quantized(load(x + k, lanes), scale));
+    sum = _mm512_add_epi32(sum, v);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + k), _mm512_cvtepi32_epi8(v));
+  }
+  row->absmax = absmax;
+  row->sum = _mm512_reduce_add_epi32(sum);
+}
+
+void dequantize(const int32_t* acc, int64_t count, float multiplier, const float* bias, const float* residual,
+                float* y) {
+  const __m512 m = _mm512_set1_ps(multiplier);
+  for_each_vector(count, [&](int64_t i, __mmask16 lanes) {
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes, acc + i)), m);
+    if (bias) value = _mm512_add_ps(value, load(bias + i, lanes));
+    if (residual) value = _mm512_add_ps(value, load(residual + i, lanes));
+    store(y + i, lanes, value);
+  });
+}
+
+// ---- Dense weights
+
+template <Element kElement>
+struct Dense {
+  using Stored = uint16_t;
+};
+template <>
+struct Dense<Element::kF32> {
+  using Stored = float;
+};
+
+template <Element kElement>
+TRITIUM_INLINE __m512 load_wide(const typename Dense<kElement>::Stored* p, __mmask16 lanes) {
+  if constexpr (kElement == Element::kF32) {
+    return load(p, lanes);
+  } else {
+    const __m256i half = _mm256_maskz_loadu_epi16(lanes, p);
+    if constexpr (kElement == Element::kF16) return _mm512_cvtph_ps(half);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+}
+
+template <Element kElement, int kRows, int kTokens>
+TRITIUM_INLINE void add_columns(const typename Dense<kElement>::Stored* weights, const float* x, int64_t columns,
+                                __mmask16 lanes, __m512 (&sum)[kRows][kTokens]) {
+  __m512 token[kTokens];
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) token[t] = load(x + t * columns, lanes);
+  TRITIUM_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 w = load_wide<kElement>(weights + r * columns, lanes);
+    TRITIUM_UNROLL
+    for (int t = 0; t < kTokens; ++t) sum[r][t] = _mm512_mask3_fmadd_ps(w, token[t], sum[r][t], lanes);
+  }
+}
+
+template <Element kElement, int kRows, int kTokens>
+void dense_tile(const typename Dense<kElement>::Stored* weights, const float* x, int64_t columns, float* y,
+                int64_t y_stride) {
+  __m512 sum[kRows][kTokens];
+  TRITIUM_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    TRITIUM_UNROLL
+    for (int t = 0; t < kTokens; ++t) sum[r][t] = _mm512_setzero_ps();
+  }
+  // The next rows go to the second-level cache as one sequential stream; a stream for each row is half as fast.
+  const auto* next = reinterpret_cast<const uint8_t*>(weights + kRows * columns);
+  constexpr int kBytes = kRows * kWidth * static_cast<int>(sizeof(*weights));
+  int64_t k = 0;
+  for (; k + kWidth <= columns; k += kWidth) {
+    TRITIUM_UNROLL
+    for (int byte = 0; byte < kBytes; byte += 64) prefetch(next + byte);
+    next += kBytes;
+    add_columns<kElement>(weights + k, x + k, columns, kAllLanes, sum);
+  }
+  if (k < columns) add_columns<kElement>(weights + k, x + k, columns, first_lanes(columns - k), sum);
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int r = 0; r < kRows; ++r) y[t * y_stride + r] = fold_lanes(sum[r][t]);
+  }
+}
+
+constexpr int kDenseTokens = 4;
+
+// kRows rows from `row` times `tokens` tokens from `token`, in tiles of about the same size.
+template <Element kElement, int kRows>
+void dense_rows(const DenseMatmul& problem, int64_t row, int64_t token, int64_t tokens) {
+  using Stored = typename Dense<kElement>::Stored;
+  static constexpr void (*kDenseTiles[kDenseTokens])(const Stored*, const float*, int64_t, float*, int64_t) = {
+      dense_tile<kElement, kRows, 1>, dense_tile<kElement, kRows, 2>, dense_tile<kElement, kRows, 3>,
+      dense_tile<kElement, kRows, 4>};
+  const auto* weights = static_cast<const Stored*>(problem.weights) + row * problem.columns;
+  const int64_t tiles = (tokens + kDenseTokens - 1) / kDenseTokens;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
+    kDenseTiles[tile_tokens - 1](weights, problem.x + token * problem.columns, problem.columns,
+                                 problem.y + token * problem.y_stride + row, problem.y_stride);
+    token += tile_tokens;
+  }
+}
+
+template <Element kElement>
+void dense(const DenseMatmul& problem) {
+  constexpr int64_t kBlockTokens = 32;  // their activations stay in the second-level cache
+  for (int64_t first = 0; first < problem.tokens; first += kBlockTokens) {
+    const int64_t tokens = problem.tokens - first < kBlockTokens ? problem.tokens - first : kBlockTokens;
+    int64_t row = 0;
+    // One token waits for memory, and two rows of it read faster than four.
+    if (tokens > 1) {
+      for (; row + 4 <= problem.rows; row += 4) dense_rows<kElement, 4>(problem, row, first, tokens);
+    }
+    for (; row + 2 <= problem.rows; row += 2) dense_rows<kElement, 2>(problem, row, first, tokens);
+    if (row < problem.rows) dense_rows<kElement, 1>(problem, row, first, tokens);
+  }
+}
+
+void dense_matmul(const DenseMatmul& problem) {
+  switch (problem.element) {
+    case Element::kF32:
+      return dense<Element::kF32>(problem);
+    case Element::kF16:
+      return dense<Element::kF16>(problem);
+    case Element::kBF16:
+      return dense<Element::kBF16>(problem);
+  }
+}
+
+template <Element kElement>
+void widen_halves(const void* x, int64_t count, float* y) {
+  const auto* halves = static_cast<const uint16_t*>(x);
+  for_each_vector(count,
+                  [&](int64_t i, __mmask16 lanes) { store(y + i, lanes, load_wide<kElement>(halves + i, lanes)); });
+}
+
+void widen(const void* x, Element element, int64_t count, float* y) {
+  switch (element) {
+    case Element::kF32:
+      memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
+      return;
+    case Element::kF16:
+      return widen_halves<Element::kF16>(x, count, y);
+    case Element::kBF16:
+      return widen_halves<Element::kBF16>(x, count, y);
+  }
+}
+
+// ---- Between the matrices
+
+void rms_norm(const float* x, const float* weight, int64_t count, float eps, float* y) {
+  __m512 sum = _mm512_setzero_ps();
+  for_each_vector(count, [&](int64_t i, __mmask16 lanes) {
+    const __m512 v = load(x + i, lanes);
+    sum = _mm512_mask_add_ps(sum, lanes, sum, _mm512_mul_ps(v, v));
+  });
+  const __m128 mean = _mm_set_ss(fold_lanes(sum) / static_cast<float>(count) + eps);
+  const __m512 r = _mm512_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(mean)));
+  for_each_vector(count, [&](int64_t i, __mmask16 lanes) {
+    const __m512 scaled = _mm512_mul_ps(load(x + i, lanes), r);
+    store(y + i, lanes, _mm512_mul_ps(scaled, load(weight + i, lanes)));
+  });
+}
+
+void add(const float* x, const float* z, int64_t count, float* y) {
+  for_each_vector(count, [&](int64_t i, __mmask16 lanes) {
+    store(y + i, lanes, _mm512_add_ps(load(x + i, lanes), load(z + i, lanes)));
+  });
+}
+
+template <Activation kActivation>
+TRITIUM_INLINE __m512 activate(__m512 v) {
+  const __m512 zero = _mm512_setzero_ps();
+  if constexpr (kActivation == Activation::kIdentity) return v;
+  if constexpr (kActivation == Activation::kRelu) return _mm512_max_ps(v, zero);
+  if constexpr (kActivation == Activation::kRelu2) {
+    const __m512 positive = _mm512_max_ps(v, zero);
+    return _mm512_mul_ps(positive, positive);
+  }
+  const __m512 minus = _mm512_xor_ps(v, _mm512_set1_ps(-0.0f));
+  return _mm512_div_ps(v, _mm512_add_ps(_mm512_set1_ps(1.0f), exponential(minus)));
+}
+
+template <Activation kActivation>
+void gate_with(const float* gate, const float* up, int64_t count, float* y) {
+  for_each_vector(count, [&](int64_t i, __mmask16 lanes) {
+    const __m512 activated = activate<kActivation>(load(gate + i, lanes));
+    store(y + i, lanes, _mm512_mul_ps(activated, load(up + i, lanes)));
+  });
+}
+
+void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
+  switch (activation) {
+    case Activation::kIdentity:
+      return gate_with<Activation::kIdentity>(gate, up, count, y);
+    case Activation::kRelu:
+      return gate_with<Activation::kRelu>(gate, up, count, y);
+    case Activation::kRelu2:
+      return gate_with<Activation::kRelu2>(gate, up, count, y);
+    case Activation::kSilu:
+      return gate_with<Activation::kSilu>(gate, up, count, y);
+  }
+}
+
+void rope(float* x, const float* cosine, const float* sine, int64_t half) {
+  for_each_vector(half, [&](int64_t j, __mmask16 lanes) {
+    const __m512 a = load(x + j, lanes), b = load(x + half + j, lanes);
+    const __m512 c = load(cosine + j, lanes), s = load(sine + j, lanes);
+    store(x + j, lanes, _mm512_sub_ps(_mm512_mul_ps(a, c), _mm512_mul_ps(b, s)));
+    store(x + half + j, lanes, _mm512_add_ps(_mm512_mul_ps(b, c), _mm512_mul_ps(a, s)));
+  });
+}
+
+// ---- Attention
+
+// The weights p of the first 16 * kVectors keys, the last of which need not be seen; also the maximum and the sum.
+template <int kVectors>
+void weigh_keys(const AttentionPage& page, float* p, AttentionPart* part) {
+  const __mmask16 seen_last = first_lanes(page.tokens - kWidth * (kVectors - 1));
+  __m512 score[kVectors];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) score[i] = _mm512_setzero_ps();
+  const float* keys = page.k_page;
+  for (int64_t d = 0; d < page.head_dim; ++d) {
+    const __m512 q = _mm512_set1_ps(page.q[d]);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) score[i] = _mm512_fmadd_ps(q, _mm512_loadu_ps(keys + kWidth * i), score[i]);
+    keys += kPageTokens;
+  }
+
+  // The second operand of max is the result where the first is NaN.
+  __m512 max = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xFF800000u)));
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    score[i] = _mm512_mul_ps(score[i], _mm512_set1_ps(page.scale));
+    max = _mm512_mask_max_ps(max, i == kVectors - 1 ? seen_last : kAllLanes, score[i], max);
+  }
+  const float top = _mm512_reduce_max_ps(max) + 0.0f;
+
+  __m512 sum = _mm512_setzero_ps();
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    const __m512 weight = exponential(_mm512_sub_ps(score[i], _mm512_set1_ps(top)));
+    _mm512_store_ps(p + kWidth * i, weight);
+    sum = _mm512_mask_add_ps(sum, i == kVectors - 1 ? seen_last : kAllLanes, sum, weight);
+  }
+  part->max = top;
+  part->sum = fold_lanes(sum);
+}
+
+// 16 * kVectors values of every token, of which the last 16 need not all exist.
+template <int kVectors>
+void weigh_values(const float* p, const AttentionPage& page, int64_t first, __mmask16 last_lanes, float* out) {
+  const float* values = page.v_page + first;
+  __m512 sum[kVectors];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) sum[i] = _mm512_setzero_ps();
+  for (int64_t j = 0; j < page.tokens; ++j) {
+    const __m512 weight = _mm512_set1_ps(p[j]);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kVectors; ++i) {
+      const __m512 v = load(values + kWidth * i, i == kVectors - 1 ? last_lanes : kAllLanes);
+      sum[i] = _mm512_fmadd_ps(weight, v, sum[i]);
+    }
+    values += page.head_dim;
+  }
+  TRITIUM_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    store(out + first + kWidth * i, i == kVectors - 1 ? last_lanes : kAllLanes, sum[i]);
+  }
+}
+
+void attend_page(const AttentionPage& page, AttentionPart* part) {
+  alignas(64) float p[kPageTokens];
+  switch ((page.tokens - 1) / kWidth) {
+    case 0:
+      weigh_keys<1>(page, p, part);
+      break;
+    case 1:
+      weigh_keys<2>(page, p, part);
+      break;
+    case 2:
+      weigh_keys<3>(page, p, part);
+      break;
+    default:
+      weigh_keys<4>(page, p, part);
+  }
+  int64_t d = 0;
+  for (; d + 8 * kWidth <= page.head_dim; d += 8 * kWidth) weigh_values<8>(p, page, d, kAllLanes, part->values);
+  for (; d + 4 * kWidth <= page.head_dim; d += 4 * kWidth) weigh_values<4>(p, page, d, kAllLanes, part->values);
+  for (; d < page.head_dim; d += kWidth) weigh_values<1>(p, page, d, first_lanes(page.head_dim - d), part->values);
+}
+
+void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
+  const float max = part.max > total->max ? part.max : total->max;
+  const __m512 a = exponential(_mm512_set1_ps(total->max - max)), b = exponential(_mm512_set1_ps(part.max - max));
+  total->max = max;
+  total->sum = total->sum * _mm512_cvtss_f32(a) + part.sum * _mm512_cvtss_f32(b);
+  float* values = total->values;
+  for_each_vector(head_dim, [&](int64_t d, __mmask16 lanes) {
+    const __m512 earlier = _mm512_mul_ps(load(values + d, lanes), a);
+    const __m512 later = _mm512_mul_ps(load(part.values + d, lanes), b);
+    store(values + d, lanes, _mm512_add_ps(earlier, later));
+  });
+}
+
+void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
+  const __m512 sum = _mm512_set1_ps(total.sum);
+  for_each_vector(head_dim, [&](int64_t d, __mmask16 lanes) {
+    store(y + d, lanes, _mm512_div_ps(load(total.values + d, lanes), sum));
+  });
+}
+
+// CpuFeature bits, written out: this file includes no header of the processor's features.
+constexpr uint32_t kFeatures = 0b11111111;
+
+}  // namespace
+
+const KernelSet kAvx512VnniKernels = {
+    "avx512_vnni", kFeatures, pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
+    widen,         rms_norm,  add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
+};
+
+}  // namespace tritium::kernels
