@@ -278,7 +278,7 @@ void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
   const float absmax =
       _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3])));
 
-  const __m512 scale = _mm512_set1_ps(127.0f / absmax);
+  const __m512 scale = _mm512_set1_ps((1.0f / absmax) * 127.0f);
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i one = _mm512_set1_epi8(1);
   __m512i sum = _mm512_setzero_si512();
