@@ -1,4 +1,5 @@
-// The arena: values that never live at the same time share bytes.
+// The arena: values that never live at the same time share bytes, and a step that works element by element writes over
+// an input that nobody reads again.
 #pragma once
 
 #include "plan/execution_plan.h"

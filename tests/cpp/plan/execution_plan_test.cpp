@@ -89,13 +89,40 @@ TEST(ExecutionPlan, ValuesThatLiveAtTheSameTimeShareNoBytes) {
       EXPECT_EQ(value_a.offset % kArenaAlignment, 0);
       EXPECT_LE(value_a.offset + value_a.bytes(8), plan.memory.arena);
       for (const auto& [b, life_b] : lives) {
-        if (a >= b || life_a.second < life_b.first || life_b.second < life_a.first) continue;
+        // The step that reads a value for the last time may write over it.
+        if (a == b || life_a.second <= life_b.first || life_b.second <= life_a.first) continue;
         const PlanValue& value_b = plan.values[b];
         EXPECT_TRUE(value_a.offset + value_a.bytes(8) <= value_b.offset ||
                     value_b.offset + value_b.bytes(8) <= value_a.offset)
             << value_a.name << " and " << value_b.name;
       }
     }
+  }
+}
+
+TEST(ExecutionPlan, OnlyStepsThatWorkElementByElementWriteOverAnInput) {
+  for (OptimizationLevel level : {OptimizationLevel::kNone, OptimizationLevel::kBasic}) {
+    const ExecutionPlan plan = tiny_plan(level);
+    std::map<std::string, int> in_place;
+    for (const Step& step : plan.steps) {
+      for (PlanValueId out : step.outputs) {
+        if (out == plan.output) continue;
+        const PlanValue& written = plan.values[out];
+        for (size_t i = 0; i < step.inputs.size(); ++i) {
+          const PlanValue& read = plan.values[step.inputs[i]];
+          if (step.inputs[i] == plan.input || written.offset >= read.offset + read.bytes(8) ||
+              read.offset >= written.offset + written.bytes(8)) {
+            continue;
+          }
+          EXPECT_EQ(read.offset, written.offset) << step.name;
+          ++in_place[std::string(step_name(step.kind)) + " input " + std::to_string(i)];
+        }
+      }
+    }
+    const std::map<std::string, int> none = {{"add input 0", 4}, {"gate input 0", 2}, {"rms_norm input 0", 5}};
+    const std::map<std::string, int> basic = {
+        {"gate input 0", 2}, {"rms_norm input 0", 1}, {"ternary_matmul_add input 1", 4}};
+    EXPECT_EQ(in_place, level == OptimizationLevel::kNone ? none : basic);
   }
 }
 
