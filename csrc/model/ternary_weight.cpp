@@ -31,19 +31,33 @@ float load_float(const std::byte* data, DType dtype) {
   return dtype == DType::kF16 ? widen_f16(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
+constexpr int64_t kBlock = 8;  // columns that are read at once
+
+// Reads the codes at bits shift, shift + 1 of `count` bytes, at most kBlock, as trits. Bits 0 of the result tell where
+// a code is 3.
+uint64_t read_codes(const std::byte* bytes, int64_t count, int shift, int8_t* trits) {
+  constexpr uint64_t kOnes = 0x0101010101010101u;
+  constexpr uint64_t kSigns = 0x8080808080808080u;
+  uint64_t packed = 0;
+  std::memcpy(&packed, bytes, static_cast<size_t>(count));
+  const uint64_t codes = (packed >> shift) & (3 * kOnes);
+  // The sign bit keeps each byte's subtraction from borrowing from the next.
+  const uint64_t result = ((codes | kSigns) - kOnes) ^ kSigns;
+  std::memcpy(trits, &result, static_cast<size_t>(count));
+  return codes & (codes >> 1) & kOnes;
+}
+
 void read_striped_row(const TernaryWeight& weight, int64_t row, int8_t* trits) {
   const int64_t stripe_rows = (weight.rows + 3) / 4;
   const int shift = static_cast<int>(2 * (row / stripe_rows));
-  const auto* bytes = reinterpret_cast<const uint8_t*>(weight.tensor.data()) + (row % stripe_rows) * weight.columns;
-  int invalid = 0;
-  for (int64_t k = 0; k < weight.columns; ++k) {
-    const int code = (bytes[k] >> shift) & 3;
-    invalid |= code == 3;
-    trits[k] = static_cast<int8_t>(code - 1);
-  }
-  if (!invalid) return;
-  for (int64_t k = 0; k < weight.columns; ++k) {
-    if (((bytes[k] >> shift) & 3) == 3) {
+  const std::byte* bytes = weight.tensor.data() + (row % stripe_rows) * weight.columns;
+  uint64_t invalid = 0;
+  int64_t k = 0;
+  for (; k + kBlock <= weight.columns; k += kBlock) invalid |= read_codes(bytes + k, kBlock, shift, trits + k);
+  if (k < weight.columns) invalid |= read_codes(bytes + k, weight.columns - k, shift, trits + k);
+  if (invalid == 0) return;
+  for (k = 0; k < weight.columns; ++k) {
+    if (((static_cast<int>(bytes[k]) >> shift) & 3) == 3) {
       throw ModelLoadError(concat("[tensor] ", weight.tensor.name, ": code 3 at row ", row, ", column ", k,
                                   "; ternary codes are 0, 1, 2"));
     }
