@@ -20,7 +20,7 @@ from .errors import BatchProcessingError, ModelLoadError
 from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
 from .model import Model, load
 from .sampling import SamplingOptions
-from .slots import Slots
+from .slots import FedSequence, Slots
 from .streaming import GenerationResult, TextBuilder, TextChunk, join
 from .tokenizer import Tokenizer, find_tokenizer_file
 
@@ -256,17 +256,17 @@ class LLM:
 
         BatchProcessingError as in `stream`.
         """
-        slots = self._open_slots()
         ids = self._prompt_ids(token_ids, "logits")
         result = np.empty((len(ids), self._model.config.vocab_size), np.float32)
-        slot = slots.open(check=self._check_open)
-        try:
+        with self.open_sequence() as sequence:
             for start in range(0, len(ids), PROMPT_TOKENS_PER_STEP):
                 piece = ids[start : start + PROMPT_TOKENS_PER_STEP]
-                result[start : start + len(piece)] = slots.session.logits(slot.sequence, piece)
-        finally:
-            slot.close()
+                result[start : start + len(piece)] = sequence.logits(piece)
         return result
+
+    def open_sequence(self) -> FedSequence:
+        """An empty sequence to be fed by hand; one of `max_sequences` until it is closed."""
+        return FedSequence(self._open_slots(), self._check_open)
 
     def close(self) -> None:
         """Give the memory back. Streams still open end with BatchProcessingError. May be called
