@@ -1,8 +1,10 @@
 #include "backend/cpu_backend.h"
 
+#include <algorithm>
 #include <set>
 
 #include "backend/cpu_operators.h"
+#include "backend/measure_limits.h"
 #include "backend/packed_weights.h"
 #include "base/error.h"
 #include "plan/build_plan.h"
@@ -148,6 +150,7 @@ ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) c
   plan.memory.weights = packed_bytes(model) + options.context_size * config.head_dim * 4;
   plan.memory.kv_cache = cache_shape(config).bytes(options.context_size, options.max_sequences);
   plan.memory.outputs = plan.values[plan.output].bytes(options.max_sequences);
+  plan.weight_bytes_per_token = weight_bytes_per_token(model);
   return plan;
 }
 
@@ -219,6 +222,20 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   }
   reservation.keep();
   return result;
+}
+
+DeviceLimits CpuBackend::measure_limits(size_t bytes) {
+  DeviceLimits limits;
+  limits.multiply_adds_per_second = measure_multiply_rate(threads_, kernels_.name);
+  {
+    const MemoryPool::Buffer memory = pool_->allocate(bytes, kArenaMemory);
+    std::byte* data = memory.as<std::byte>();
+    threads_.parallel_for(static_cast<int64_t>(bytes),
+                          [&](int64_t begin, int64_t end, int) { std::fill(data + begin, data + end, std::byte{1}); });
+    limits.read_bytes_per_second = measure_read_rate(threads_, {data, bytes});
+  }
+  pool_->trim();  // nothing else needs a buffer of that size
+  return limits;
 }
 
 }  // namespace tritium

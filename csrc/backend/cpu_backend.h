@@ -27,6 +27,7 @@ class CpuBackend final : public InferenceBackend {
                                                 const PlanOptions& options) override;
   std::unique_ptr<KVCache> create_cache(const PreparedModel& prepared) override;
   BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) override;
+  DeviceLimits measure_limits(size_t bytes) override;
 
  private:
   std::shared_ptr<const PackedWeights> packed(const Model& model) const;

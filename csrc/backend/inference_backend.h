@@ -21,6 +21,12 @@ class PreparedModel {
   virtual const ExecutionPlan& plan() const = 0;
 };
 
+// What the device can do at most.
+struct DeviceLimits {
+  double read_bytes_per_second = 0;
+  double multiply_adds_per_second = 0;  // 8-bit, with the instructions of the kernel set in use
+};
+
 class InferenceBackend {
  public:
   virtual ~InferenceBackend() = default;
@@ -41,6 +47,11 @@ class InferenceBackend {
   // Runs every sequence's tokens in one pass. BatchProcessingError for ids or lengths that do not fit; the cache is
   // unchanged after any error. A batch holds at most plan().options.max_tokens tokens.
   virtual BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) = 0;
+
+  // Measures the device's limits with this backend's threads, in a fraction of a second. `bytes` of memory, which
+  // should be several times larger than the caches, are allocated for it. MemoryLimitError if they do not fit the
+  // limit.
+  virtual DeviceLimits measure_limits(size_t bytes) = 0;
 };
 
 }  // namespace tritium

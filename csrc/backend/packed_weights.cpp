@@ -1,6 +1,7 @@
 #include "backend/packed_weights.h"
 
 #include <algorithm>
+#include <set>
 
 namespace tritium {
 namespace {
@@ -44,6 +45,14 @@ kernels::Element element_of(DType dtype) {
 
 bool is_vector(const StoredTensor& tensor) { return tensor.shape.size() == 1; }
 
+// Reading a few bytes maps up to a huge page around them. What is used in place comes again when it is used.
+void drop_files(const Model& model) {
+  std::set<const MappedFile*> files;
+  for (const TernaryWeight& weight : model.ternary_weights()) files.insert(weight.tensor.file.get());
+  for (const StoredTensor& tensor : model.dense_weights()) files.insert(tensor.file.get());
+  for (const MappedFile* file : files) file->drop(0, file->bytes().size());
+}
+
 }  // namespace
 
 const std::byte* DenseMatrix::row(int64_t n) const {
@@ -59,11 +68,32 @@ int64_t packed_bytes(const Model& model) {
   return bytes;
 }
 
+int64_t weight_bytes_per_token(const Model& model) {
+  const auto dense = [&](WeightId id) -> const StoredTensor& { return model.dense_weights()[static_cast<size_t>(id)]; };
+  int64_t bytes = 0;
+  for (const Operator& op : model.graph().operators) {
+    std::visit(
+        Overloaded{[&](const TernaryLinearOp& linear) {
+                     bytes += panels_bytes(model.ternary_weights()[static_cast<size_t>(linear.weight)]);
+                   },
+                   [&](const DenseLinearOp& linear) { bytes += static_cast<int64_t>(dense(linear.weight).bytes); },
+                   [&](const EmbeddingOp& embedding) {
+                     const StoredTensor& table = dense(embedding.weight);
+                     bytes += static_cast<int64_t>(table.bytes) / table.shape[0];
+                   },
+                   [&](const RmsNormOp& norm) { bytes += element_count(dense(norm.weight).shape) * 4; },
+                   [](const auto&) {}},
+        op.kind);
+  }
+  return bytes;
+}
+
 std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
                                                   ThreadPool& threads, MemoryPool& pool) {
   auto packed = std::make_shared<PackedWeights>();
   for (const TernaryWeight& weight : model->ternary_weights()) {
     packed->ternary.push_back(pack_matrix(weight, kernels, threads, pool));
+    weight.tensor.file->drop(weight.tensor.offset, weight.tensor.bytes);
   }
   for (const StoredTensor& tensor : model->dense_weights()) {
     const int64_t columns = tensor.shape.back();
@@ -75,6 +105,7 @@ std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> m
     }
     packed->vectors.push_back(std::move(values));
   }
+  drop_files(*model);
   packed->model = std::move(model);
   return packed;
 }

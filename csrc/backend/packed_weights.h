@@ -44,7 +44,11 @@ struct PackedWeights {
 // Bytes that pack_weights allocates for a model.
 int64_t packed_bytes(const Model& model);
 
+// Bytes of packed and dense weights that a pass of one token reads, its output row included.
+int64_t weight_bytes_per_token(const Model& model);
+
 // Packs all ternary matrices for the set, in parallel. ModelLoadError for codes or masters that cannot be.
+// What was packed is needed no more: its pages of mapped files are given back on the way.
 std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
                                                   ThreadPool& threads, MemoryPool& pool);
 

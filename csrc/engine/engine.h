@@ -52,6 +52,11 @@ class InferenceEngine {
     return work(*backend_);
   }
 
+  // What the device can do at most, measured now; `bytes` of memory are read for it (InferenceBackend).
+  DeviceLimits measure_limits(size_t bytes) {
+    return run([&](InferenceBackend& backend) { return backend.measure_limits(bytes); });
+  }
+
  private:
   std::shared_ptr<MemoryPool> pool_;
   std::unique_ptr<InferenceBackend> backend_;

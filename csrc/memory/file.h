@@ -27,6 +27,8 @@ class File {
   // The first `bytes` bytes, at least one; they stay mapped after the file is closed.
   const std::byte* map(size_t bytes);
   static void unmap(const std::byte* data, size_t bytes) noexcept;
+  // Gives the mapped pages that hold these bytes back until they are used again, where the system knows such advice.
+  static void drop(const std::byte* data, size_t bytes) noexcept;
 
  private:
   std::string path_;

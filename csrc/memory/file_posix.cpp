@@ -65,4 +65,12 @@ const std::byte* File::map(size_t bytes) {
 
 void File::unmap(const std::byte* data, size_t bytes) noexcept { munmap(const_cast<std::byte*>(data), bytes); }
 
+void File::drop(const std::byte* data, size_t bytes) noexcept {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first = address / page * page;
+  // The mapping is read-only, so its pages hold nothing that the file does not.
+  madvise(reinterpret_cast<void*>(first), address + bytes - first, MADV_DONTNEED);
+}
+
 }  // namespace tritium

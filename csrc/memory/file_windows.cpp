@@ -68,4 +68,6 @@ const std::byte* File::map(size_t bytes) {
 
 void File::unmap(const std::byte* data, size_t) noexcept { UnmapViewOfFile(data); }
 
+void File::drop(const std::byte*, size_t) noexcept {}
+
 }  // namespace tritium

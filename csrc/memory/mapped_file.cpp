@@ -1,6 +1,8 @@
 #include "memory/mapped_file.h"
 
+#include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "memory/allocator.h"
@@ -30,8 +32,24 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   return mapped;
 }
 
+std::shared_ptr<const MappedFile> MappedFile::lend(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                                                   const std::filesystem::path& path) {
+  std::shared_ptr<MappedFile> lent(new MappedFile);
+  lent->path_ = path;
+  lent->access_ = FileAccess::kLent;
+  lent->data_ = bytes.data();
+  lent->size_ = bytes.size();
+  lent->owner_ = std::move(owner);
+  return lent;
+}
+
+void MappedFile::drop(uint64_t offset, uint64_t count) const noexcept {
+  if (access_ != FileAccess::kMap || offset >= size_) return;
+  File::drop(data_ + offset, static_cast<size_t>(std::min<uint64_t>(count, size_ - offset)));
+}
+
 MappedFile::~MappedFile() {
-  if (!data_) return;
+  if (!data_ || access_ == FileAccess::kLent) return;
   if (access_ == FileAccess::kMap) {
     File::unmap(data_, size_);
   } else {

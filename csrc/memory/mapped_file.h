@@ -1,7 +1,8 @@
-// MappedFile: the bytes of a file, read-only, mapped or read.
+// MappedFile: the bytes of a file, read-only: mapped, read, or lent by someone who has them in memory.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -11,6 +12,7 @@ namespace tritium {
 enum class FileAccess {
   kMap,   // no copy; a file that shrinks while mapped ends the process (SIGBUS)
   kRead,  // one private copy
+  kLent,  // bytes of another owner
 };
 
 class MappedFile {
@@ -18,6 +20,9 @@ class MappedFile {
   // ModelLoadError when the path is missing, not a regular file or not readable; the message names it.
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path,
                                                 FileAccess access = FileAccess::kMap);
+  // Bytes that are in memory already; they stay as they are while `owner` lives. `path` is a name for messages.
+  static std::shared_ptr<const MappedFile> lend(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                                                const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -25,12 +30,17 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  // Advice that bytes [offset, offset + count) are not needed soon: pages of a mapped file go back to the system, which
+  // reads them again where they are used all the same. Nothing happens to bytes that were read or lent.
+  void drop(uint64_t offset, uint64_t count) const noexcept;
+
  private:
   MappedFile() = default;
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   FileAccess access_ = FileAccess::kMap;
+  std::shared_ptr<const void> owner_;  // of lent bytes
 };
 
 }  // namespace tritium

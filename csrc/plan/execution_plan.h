@@ -102,6 +102,7 @@ struct ExecutionPlan {
   PlanValueId output = -1;
   std::vector<std::string> fusions;  // "residual_into_matmul x60"
   MemoryEstimate memory;
+  int64_t weight_bytes_per_token = 0;  // bytes of weights that a pass of one row reads
 
   int64_t estimated_memory() const { return memory.total(); }
   // Steps with their arena places, fusions and memory, as text.

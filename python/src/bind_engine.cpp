@@ -56,10 +56,15 @@ void bind_plan(py::module_& module) {
       .def_property_readonly("kv_bytes", [](const ExecutionPlan& plan) { return plan.memory.kv_cache; })
       .def_property_readonly("output_bytes", [](const ExecutionPlan& plan) { return plan.memory.outputs; })
       .def_property_readonly("estimated_memory", &ExecutionPlan::estimated_memory)
+      .def_readonly("weight_bytes_per_token", &ExecutionPlan::weight_bytes_per_token)
       .def("describe", &ExecutionPlan::describe);
 }
 
 void bind_inference_engine(py::module_& module) {
+  py::class_<DeviceLimits>(module, "DeviceLimits")
+      .def_readonly("read_bytes_per_second", &DeviceLimits::read_bytes_per_second)
+      .def_readonly("multiply_adds_per_second", &DeviceLimits::multiply_adds_per_second);
+
   py::class_<MemoryUsage>(module, "MemoryUsage")
       .def_readonly("weights", &MemoryUsage::weights)
       .def_readonly("kv_cache", &MemoryUsage::kv_cache)
@@ -96,6 +101,8 @@ void bind_inference_engine(py::module_& module) {
             return to_array(std::move(logits));
           },
           py::arg("model"), py::arg("token_ids"))
+      .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"),
+           py::call_guard<py::gil_scoped_release>())
       .def("memory_usage", &InferenceEngine::memory_usage);
 }
 

@@ -56,6 +56,24 @@ void bind_mapped_file(py::module_& module) {
             return std::const_pointer_cast<MappedFile>(file);
           },
           py::arg("path"), py::arg("mmap") = true, py::call_guard<py::gil_scoped_release>())
+      .def_static(
+          "from_buffer",
+          [](const py::buffer& buffer, const std::string& path) {
+            auto info = std::make_unique<py::buffer_info>(buffer.request());
+            if (!PyBuffer_IsContiguous(info->view(), 'C')) {
+              throw ModelLoadError(concat("[file] the buffer for '", path, "' is not contiguous"));
+            }
+            const std::span bytes(static_cast<const std::byte*>(info->ptr),
+                                  static_cast<size_t>(info->size * info->itemsize));
+            // The last user of the bytes may be a thread that does not hold the interpreter.
+            const std::shared_ptr<const void> owner(info.release(), [](const py::buffer_info* held) {
+              if (!Py_IsInitialized()) return;
+              py::gil_scoped_acquire acquire;
+              delete held;
+            });
+            return std::const_pointer_cast<MappedFile>(MappedFile::lend(bytes, owner, std::filesystem::u8path(path)));
+          },
+          py::arg("buffer"), py::arg("path") = "memory")
       .def_property_readonly("path", [](const MappedFile& file) { return file.path().string(); })
       .def("__len__", [](const MappedFile& file) { return file.bytes().size(); })
       .def_buffer([](MappedFile& file) {

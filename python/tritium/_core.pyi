@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 __version__: str
 
@@ -18,6 +19,10 @@ class MappedFile:
     @staticmethod
     def open(path: str, mmap: bool = True) -> MappedFile:
         """Map `path`, or read it with mmap=False. ModelLoadError if that cannot be done."""
+
+    @staticmethod
+    def from_buffer(buffer: Buffer, path: str = "memory") -> MappedFile:
+        """A contiguous buffer's bytes, not copied: held while they are used, never to change."""
 
     @property
     def path(self) -> str: ...
@@ -167,8 +172,21 @@ class ExecutionPlan:
     def estimated_memory(self) -> int:
         """The sum of the four."""
 
+    @property
+    def weight_bytes_per_token(self) -> int:
+        """Bytes of packed and dense weights that generating one token reads."""
+
     def describe(self) -> str:
         """Steps with their inputs, outputs and places in the arena, as text."""
+
+class DeviceLimits:
+    """What the device can do at most."""
+
+    @property
+    def read_bytes_per_second(self) -> float: ...
+    @property
+    def multiply_adds_per_second(self) -> float:
+        """8-bit, with the instructions of the kernel set in use."""
 
 class InferenceEngine:
     def __init__(
@@ -193,6 +211,9 @@ class InferenceEngine:
 
     def infer(self, model: Model, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits (tokens, vocab_size) of one sequence of ids (tokens,)."""
+
+    def measure_limits(self, bytes: int) -> DeviceLimits:
+        """Measured now, in a fraction of a second; so many bytes are allocated and read for it."""
 
     def memory_usage(self) -> MemoryUsage: ...
 

@@ -15,6 +15,7 @@ from . import _core
 from .engine import InferenceEngine
 from .errors import ModelLoadError, TritiumError
 from .llm import LLM
+from .perplexity import Perplexity, bundled_text, measure_perplexity
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Report:
     """The kernel set in use; None if none could be selected."""
     model: str | None
     """The model that was run; None if it could not be loaded."""
+    chat: str | None = None
+    """Where the model's chat format comes from; None for a base model."""
+    perplexity: Perplexity | None = None
+    """Of the bundled text, to be compared with the reference's; None if it could not be read."""
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -86,17 +91,25 @@ class GoldenCase:
 def examine(source: str | Path | None = None) -> Report:
     """Check every supported kernel set, then a model against the golden answers beside it.
 
-    source: a model folder with a `golden.json`; default the bundled model. What goes wrong becomes
-    a failed check.
+    source: a model; default the bundled one. What goes wrong becomes a failed check. A model
+    without a `golden.json` beside it is run, but nothing is known of its answers: compare its
+    perplexity with what the reference gives.
     """
     sets = _core.kernel_sets()
     checks = [check_kernel_set(s) for s in sets if s.supported]
-    selected, model = None, None
+    selected, model, chat, found = None, None, None, None
     try:
         selected = InferenceEngine().kernel_set
         with LLM(source, max_sequences=1) as llm:
             model = llm.model.name
-            checks += check_model(llm, read_golden(llm.model.folder / "golden.json"))
+            golden = llm.model.folder / "golden.json"
+            if source is None or golden.is_file():
+                checks += check_model(llm, read_golden(golden))
+            else:
+                checks.append(check_runs(llm))
+            if llm.tokenizer is not None:
+                chat = _chat_source(llm)
+                found = measure_perplexity(llm, bundled_text())
     except TritiumError as error:
         step = "engine" if selected is None else "model"
         checks.append(Check(step, False, f"{type(error).__name__}: {error}"))
@@ -108,6 +121,8 @@ def examine(source: str | Path | None = None) -> Report:
         ],
         selected=selected,
         model=model,
+        chat=chat,
+        perplexity=found,
         checks=checks,
     )
 
@@ -125,6 +140,23 @@ def check_kernel_set(kernel_set: _core.KernelSet, *, seed: int = 0) -> Check:
         return Check(name, False, "no kernel was compared")
     detail = f"{len(results)} kernels give scalar's bits on {problems} problems"
     return Check(name, True, detail)
+
+
+def check_runs(llm: LLM) -> Check:
+    """Whether a model of which nothing is known gives finite logits."""
+    count = min(32, llm.context_size)
+    logits = llm.logits([(7 * i + 1) % llm.model.config.vocab_size for i in range(count)])
+    wrong = int(logits.size - np.isfinite(logits).sum())
+    if wrong:
+        return Check("logits", False, f"{wrong} of {logits.size} are not finite")
+    return Check("logits", True, "finite; no golden.json says which are right")
+
+
+def _chat_source(llm: LLM) -> str | None:
+    try:
+        return llm.chat_format.source
+    except ModelLoadError:
+        return None
 
 
 def read_golden(file: Path) -> list[GoldenCase]:

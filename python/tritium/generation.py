@@ -32,12 +32,16 @@ class Request:
 class _Running:
     """One request and how far it has come."""
 
-    def __init__(self, index: int, request: Request, slot: Slot) -> None:
+    def __init__(
+        self, index: int, request: Request, slot: Slot, *, held: int = 0, keeps_slot: bool = False
+    ) -> None:
         self.index = index
         self.request = request
         self.slot = slot
+        self.keeps_slot = keeps_slot
         self.finished = False
-        self._fed = 0  # tokens of the prompt in the cache
+        self._held = held  # tokens of the prompt that were in the cache already
+        self._fed = held  # tokens of the prompt in the cache
         self._last: int | None = None  # generated, not yet fed
         self._text = request.text()
         self._generated = 0
@@ -112,6 +116,7 @@ class _Running:
     def _timings(self) -> Timings:
         return Timings(
             prompt_tokens=len(self.request.prompt),
+            held_tokens=self._held,
             generated_tokens=self._generated,
             prefill_seconds=self._prefill_seconds,
             decode_seconds=self._decode_seconds,
@@ -137,6 +142,26 @@ def generate_chunks(
     finally:
         for entry in running:
             entry.slot.close()
+
+
+def resume_chunks(
+    slots: Slots,
+    request: Request,
+    slot: Slot,
+    held: int,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Generator[TextChunk, None, None]:
+    """Run one request in a sequence that holds the first `held` tokens of its prompt, not all.
+
+    The sequence stays open. Without its last generated token, which was not fed, it then holds
+    prompt and answer; after an interruption, the first so many of these.
+    """
+    running = [_Running(0, request, slot, held=held, keeps_slot=True)]
+    while running:
+        check()
+        for _, chunk in _step(slots, running):
+            yield chunk
 
 
 def _admit(
@@ -177,6 +202,7 @@ def _step(slots: Slots, running: list[_Running]) -> Iterator[tuple[int, TextChun
         if chunk is not None:
             chunks.append((entry.index, chunk))
         if entry.finished:
-            entry.slot.close()
+            if not entry.keeps_slot:
+                entry.slot.close()
             running.remove(entry)
     yield from chunks

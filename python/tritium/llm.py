@@ -6,20 +6,23 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast, overload
 
 import numpy as np
 
 from . import _core
+from .chat import ChatFormat, Message, check_messages, find_chat_format
+from .conversation import Conversation
 from .engine import InferenceEngine, as_token_ids
 from .errors import BatchProcessingError, ModelLoadError
 from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
 from .model import Model, load
 from .sampling import SamplingOptions
-from .slots import Slots
+from .slots import FedSequence, Slots
 from .streaming import GenerationResult, TextBuilder, TextChunk, join
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, find_tokenizer_file
 
 if TYPE_CHECKING:
     import asyncio
@@ -64,9 +67,10 @@ class LLM:
         self._slots: Slots | None = Slots(session, max_sequences)
         self._context_size = session.context_size
         self._plan = session.plan
+        self._chat_format: ChatFormat | None = None
 
     def _load_tokenizer(self) -> Tokenizer | None:
-        file = self._model.tokenizer_file
+        file = self._model.tokenizer_file or find_tokenizer_file(self._model.folder)
         if file is None:
             return None
         return Tokenizer.from_file(file, vocab_size=self._model.config.vocab_size)
@@ -178,22 +182,91 @@ class LLM:
         requests = self._requests([prompt], max_tokens, sampling, stop, logprobs)
         return self._astream(self._open_slots(), requests)
 
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int = 512,
+        sampling: SamplingOptions | None = None,
+        stop: str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+    ) -> GenerationResult:
+        """The model's answer to a conversation, written in the form that it was trained on.
+
+        messages: dicts such as {"role": "user", "content": "Hello"}, the oldest first; roles are
+        "system", "user" and "assistant". Other parameters and errors as in `stream_chat`.
+        """
+        return join(
+            self.stream_chat(
+                messages, max_tokens=max_tokens, sampling=sampling, stop=stop, logprobs=logprobs
+            )
+        )
+
+    def stream_chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int = 512,
+        sampling: SamplingOptions | None = None,
+        stop: str | Sequence[str] | None = None,
+        logprobs: int | None = None,
+    ) -> Generator[TextChunk, None, None]:
+        """`chat`, chunk by chunk as the answer is made. Parameters as in `stream`.
+
+        The answer ends with the model's end tokens and with what its template writes after an
+        answer. Errors as in `stream`, and ModelLoadError if the model has no chat template, or one
+        that is broken; BatchProcessingError if the template refuses these messages.
+        """
+        request = self._chat_request(messages, max_tokens, sampling, stop, logprobs)
+        return self._stream(self._open_slots(), [request], self._check_open)
+
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        max_tokens: int = 512,
+        sampling: SamplingOptions | None = None,
+        stop: str | Sequence[str] | None = None,
+    ) -> Conversation:
+        """A chat that goes on: each turn feeds only what the model has not read yet.
+
+        system: a first message that says how to answer. Other parameters hold for each turn; errors
+        as in `stream_chat`. It takes one of `max_sequences` until it is closed.
+        """
+        slots = self._open_slots()
+        self.chat_format  # noqa: B018  # a model that cannot chat says so now
+
+        def request(messages: Sequence[Message]) -> Request:
+            return self._chat_request(messages, max_tokens, sampling, stop, None)
+
+        return Conversation(slots, request, self._check_open, system=system)
+
+    @property
+    def chat_format(self) -> ChatFormat:
+        """How this model writes a conversation, and what ends an answer.
+
+        ModelLoadError if it has no chat template, or one that is broken.
+        """
+        if self._chat_format is None:
+            self._chat_format = find_chat_format(self._model, self._need_tokenizer("a chat"))
+        return self._chat_format
+
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Logits after each of `token_ids` (tokens,): float32 (tokens, vocab_size).
 
         BatchProcessingError as in `stream`.
         """
-        slots = self._open_slots()
         ids = self._prompt_ids(token_ids, "logits")
         result = np.empty((len(ids), self._model.config.vocab_size), np.float32)
-        slot = slots.open(check=self._check_open)
-        try:
+        with self.open_sequence() as sequence:
             for start in range(0, len(ids), PROMPT_TOKENS_PER_STEP):
                 piece = ids[start : start + PROMPT_TOKENS_PER_STEP]
-                result[start : start + len(piece)] = slots.session.logits(slot.sequence, piece)
-        finally:
-            slot.close()
+                result[start : start + len(piece)] = sequence.logits(piece)
         return result
+
+    def open_sequence(self) -> FedSequence:
+        """An empty sequence to be fed by hand; one of `max_sequences` until it is closed."""
+        return FedSequence(self._open_slots(), self._check_open)
 
     def close(self) -> None:
         """Give the memory back. Streams still open end with BatchProcessingError. May be called
@@ -268,6 +341,23 @@ class LLM:
             cancelled.set()
             while running:
                 running = await queue.get() is not None
+
+    def _chat_request(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        sampling: SamplingOptions | None,
+        stop: str | Sequence[str] | None,
+        logprobs: int | None,
+    ) -> Request:
+        checked = check_messages(messages)
+        form = self.chat_format
+        text = form.render(checked, add_generation_prompt=True)
+        # The template has written the begin token itself, where there is one.
+        ids = self._need_tokenizer("a chat").encode(text, add_bos=False)
+        stops = (*form.stop, *self._stop_strings(stop))
+        [request] = self._requests([ids], max_tokens, sampling, stops, logprobs)
+        return replace(request, end_ids=request.end_ids | form.end_ids)
 
     def _requests(
         self,

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from . import _core
 from .errors import BatchProcessingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_TOKENS_PER_STEP = 256
+"""More are fed in several steps: between two steps an interrupt gets its turn."""
 
 
 class Slot:
@@ -84,3 +92,27 @@ class Slots:
         with self._changed:
             self._owners.pop(sequence, None)
             self._changed.notify_all()
+
+
+class FedSequence:
+    """One sequence whose tokens the caller feeds."""
+
+    def __init__(self, slots: Slots, check: Callable[[], None]) -> None:
+        self._slots = slots
+        self._slot = slots.open(check=check)
+
+    def feed(self, token_ids: Sequence[int]) -> None:
+        """Feed tokens and compute no logits."""
+        for start in range(0, len(token_ids), _TOKENS_PER_STEP):
+            piece = token_ids[start : start + _TOKENS_PER_STEP]
+            self._slots.session.step([(self._slot.sequence, piece, False)])
+
+    def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Feed tokens (tokens,); the logits after each: float32 (tokens, vocab_size)."""
+        return self._slots.session.logits(self._slot.sequence, token_ids)
+
+    def __enter__(self) -> FedSequence:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._slot.close()

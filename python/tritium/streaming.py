@@ -35,10 +35,12 @@ class Timings:
     """In the steps that gave all further tokens."""
     time_to_first_token: float
     """From the request to the first token, waiting for a free sequence included."""
+    held_tokens: int = 0
+    """Of the prompt tokens, those that were not fed because the sequence held them already."""
 
     @property
     def prefill_tokens_per_second(self) -> float:
-        return _rate(self.prompt_tokens, self.prefill_seconds)
+        return _rate(self.prompt_tokens - self.held_tokens, self.prefill_seconds)
 
     @property
     def decode_tokens_per_second(self) -> float:

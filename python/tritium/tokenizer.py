@@ -4,41 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .errors import BatchProcessingError, ModelLoadError
-
-if TYPE_CHECKING:
-    import tokenizers
 
 _REPLACEMENT = "\ufffd"
 # A character is at most four bytes, hence four tokens: a much longer run is no character.
 _LONGEST_RUN = 64
 
+JSON_FILE = "tokenizer.json"
+SENTENCEPIECE_FILE = "tokenizer.model"
+
+
+def find_tokenizer_file(folder: Path) -> Path | None:
+    """tokenizer.json, else tokenizer.model, else None."""
+    for name in (JSON_FILE, SENTENCEPIECE_FILE):
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+class Codec(Protocol):
+    """What reads a kind of tokenizer file. Texts are Unicode, ids are not negative."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def special_tokens(self) -> dict[str, int]: ...
+    def encode(self, text: str, *, add_special: bool) -> list[int]: ...
+    def decode(self, token_ids: list[int], *, skip_special: bool) -> str: ...
+    def token_to_id(self, token: str) -> int | None: ...
+    def id_to_token(self, token_id: int) -> str | None: ...
+
 
 class Tokenizer:
-    """The tokenizer of a model, from `tokenizer.json`. Immutable; several threads may use it."""
+    """The tokenizer of a model. Immutable; several threads may use it."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
 
     @classmethod
     def from_file(cls, path: str | Path, *, vocab_size: int | None = None) -> Tokenizer:
-        """Read `tokenizer.json`.
+        """Read `tokenizer.json`, or a SentencePiece `tokenizer.model` with what
+        `tokenizer_config.json` beside it says.
 
         vocab_size: rows of the model's embedding. ModelLoadError if the file is missing or broken,
-        or if it knows more tokens than that.
+        if it knows more tokens than that, or if reading it needs a package that is not installed.
         """
-        import tokenizers
-
         path = Path(path)
         if not path.is_file():
             raise ModelLoadError(f"[tokenizer] {path} does not exist")
-        try:
-            loaded = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception
-            raise ModelLoadError(f"[tokenizer] {path} cannot be read: {error}") from error
-        tokenizer = cls(loaded)
+        if path.suffix == ".model":
+            from .sentencepiece_codec import SentencePieceCodec
+
+            tokenizer = cls(SentencePieceCodec(path))
+        else:
+            tokenizer = cls(_JsonCodec(path))
         if vocab_size is not None and tokenizer.vocab_size > vocab_size:
             raise ModelLoadError(
                 f"[tokenizer] {path} has ids up to {tokenizer.vocab_size - 1}, "
@@ -49,8 +70,12 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """One more than the largest token id."""
-        added = self._tokenizer.get_added_tokens_decoder()
-        return max(self._tokenizer.get_vocab_size(), max(added, default=-1) + 1)
+        return self._codec.vocab_size
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Spelling and id of the tokens that stand for no text, such as the begin token."""
+        return self._codec.special_tokens
 
     def encode(self, text: str, *, add_bos: bool = True) -> list[int]:
         """Token ids of `text`.
@@ -65,26 +90,55 @@ class Tokenizer:
                 f"[tokenizer] the text is not Unicode: {text[error.start]!r} "
                 f"at position {error.start}"
             ) from None
-        return self._tokenizer.encode(text, add_special_tokens=add_bos).ids
+        return self._codec.encode(text, add_special=add_bos)
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `token_ids`. Bytes that are no character become U+FFFD."""
         ids = [int(token) for token in token_ids]
         if any(token < 0 for token in ids):
             raise BatchProcessingError(f"[tokenizer] token id {min(ids)} is negative")
-        return self._tokenizer.decode(ids, skip_special_tokens=skip_special)
+        return self._codec.decode(ids, skip_special=skip_special)
 
     def token_to_id(self, token: str) -> int | None:
         """The id of one token by its spelling, None if there is none."""
-        return self._tokenizer.token_to_id(token)
+        return self._codec.token_to_id(token)
 
     def id_to_token(self, token_id: int) -> str | None:
         """The spelling of one token in the vocabulary (not its text), None if there is none."""
-        return self._tokenizer.id_to_token(token_id)
+        return self._codec.id_to_token(token_id)
 
     def detokenizer(self, context: Sequence[int] = ()) -> Detokenizer:
         """An incremental decoder of what follows the token ids `context`."""
         return Detokenizer(self, context)
+
+
+class _JsonCodec:
+    """`tokenizer.json`, read by the library `tokenizers`."""
+
+    def __init__(self, path: Path) -> None:
+        import tokenizers
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain Exception
+            raise ModelLoadError(f"[tokenizer] {path} cannot be read: {error}") from error
+        added = self._tokenizer.get_added_tokens_decoder()
+        self.vocab_size = max(self._tokenizer.get_vocab_size(), max(added, default=-1) + 1)
+        self.special_tokens = {
+            token.content: token_id for token_id, token in added.items() if token.special
+        }
+
+    def encode(self, text: str, *, add_special: bool) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=add_special).ids
+
+    def decode(self, token_ids: list[int], *, skip_special: bool) -> str:
+        return self._tokenizer.decode(token_ids, skip_special_tokens=skip_special)
+
+    def token_to_id(self, token: str) -> int | None:
+        return self._tokenizer.token_to_id(token)
+
+    def id_to_token(self, token_id: int) -> str | None:
+        return self._tokenizer.id_to_token(token_id)
 
 
 class Detokenizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -172,11 +173,15 @@ def test_a_changed_tokenizer_fails(copy):
     assert checks["best tokens"].ok
 
 
-def test_a_folder_without_golden_answers_proves_nothing(copy):
+def test_a_folder_without_golden_answers_is_run_and_its_perplexity_told(copy):
     (copy / "golden.json").unlink()
+    done = run("-m", copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no golden.json says which are right" in done.stdout
+    assert re.search(r"^perplexity +[\d.]+ per token, [\d.]+ per byte", done.stdout, re.MULTILINE)
     report = doctor.examine(copy)
-    assert not report.ok
-    assert "golden.json does not exist" in report.checks[-1].detail
+    assert report.chat is None
+    assert report.perplexity == doctor.examine().perplexity
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import TritiumError
-from . import doctor, run, show
+from . import bench, chat, doctor, perplexity, run, show
 
 _ENVIRONMENT = """\
 Every option is also an environment variable: TRITIUM_ and its long name in capitals, for example
@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tritium {__version__}")
     verbs = parser.add_subparsers(title="commands", dest="verb", metavar="COMMAND", required=True)
-    for module in (run, show, doctor):
+    for module in (run, chat, show, bench, perplexity, doctor):
         verb = verbs.add_parser(
             module.__name__.rpartition(".")[2],
             help=module.SUMMARY,

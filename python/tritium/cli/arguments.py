@@ -64,10 +64,12 @@ def _variable(flags: tuple[str, ...]) -> str:
     return "TRITIUM_" + name.lstrip("-").replace("-", "_").upper()
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """-m, -c, -t, --device: what runs, and on what."""
+def add_model_options(
+    parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
+) -> None:
+    """-m, -c, -t, --device: what runs, and on what. `context` says what -c means."""
     add_model_option(parser)
-    add_option(parser, "-c", "--ctx-size", type=int, help="tokens of prompt and answer together")
+    add_option(parser, "-c", "--ctx-size", type=int, help=context)
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
     add_option(parser, "--device", default="auto", metavar="NAME", help="auto or cpu")
 

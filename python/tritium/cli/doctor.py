@@ -11,7 +11,8 @@ from .arguments import add_model_option, add_switch
 SUMMARY = "check that this installation computes right"
 DESCRIPTION = """\
 Check each kernel set that this CPU supports bit for bit against the scalar one, then run a model
-and compare with the golden answers in its folder. The exit code is 1 if anything differs.
+and compare with the golden answers in its folder, if there are any. The exit code is 1 if anything
+differs. The perplexity of a bundled text is printed too: compare it with that of the reference.
 """
 
 
@@ -34,7 +35,16 @@ def as_text(report: Report) -> str:
         ("CPU features", ", ".join(report.cpu_features) or "none that a kernel set needs"),
         ("kernel sets", ", ".join(map(_describe_set, report.kernel_sets))),
         ("model", report.model or "could not be run"),
+        ("chat", report.chat or "no template"),
     ]
+    if (found := report.perplexity) is not None:
+        rows.append(
+            (
+                "perplexity",
+                f"{found.token_perplexity:.4f} per token, {found.byte_perplexity:.4f} per byte "
+                f"(bundled text, {found.tokens} tokens)",
+            )
+        )
     return "\n".join(
         [
             *(f"{name:<14}{value}" for name, value in rows),

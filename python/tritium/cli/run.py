@@ -7,9 +7,9 @@ import sys
 
 from ..errors import BatchProcessingError
 from ..llm import LLM
-from ..sampling import SamplingOptions
 from ..streaming import Timings
 from .arguments import FromEnvironment, add_model_options, add_option
+from .sampling import add_sampling_options, read_sampling
 
 SUMMARY = "generate text after a prompt"
 DESCRIPTION = """\
@@ -22,30 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "-p", "--prompt", help="the prompt, as an option")
     add_model_options(parser)
     add_option(parser, "-n", "--max-tokens", type=int, default=128, help="most tokens to generate")
-    add_option(parser, "--temp", type=float, default=0.0, help="temperature; 0 is greedy")
-    add_option(parser, "--top-k", type=int, default=0, help="draw from the N likeliest; 0 is all")
-    add_option(
-        parser, "--top-p", type=float, default=1.0, help="draw from the likeliest that sum to X"
-    )
-    add_option(
-        parser, "--min-p", type=float, default=0.0, help="drop tokens below X times the likeliest"
-    )
-    add_option(
-        parser, "--repeat-penalty", type=float, default=1.0, help="weaken the last 64 tokens"
-    )
-    add_option(parser, "-s", "--seed", type=int, help="seed of the drawing (default: random)")
+    add_sampling_options(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     prompt = _prompt(arguments)
-    sampling = SamplingOptions(
-        temperature=arguments.temp,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        min_p=arguments.min_p,
-        repetition_penalty=arguments.repeat_penalty,
-        seed=arguments.seed,
-    )
+    sampling = read_sampling(arguments)
     if arguments.model is None:
         print("tritium: no model given, using the bundled one", file=sys.stderr, flush=True)
     with LLM(

@@ -118,6 +118,31 @@ TEST_P(MappedFileTest, StaysOpenAfterTheFileIsRemoved) {
 #endif
 }
 
+TEST_P(MappedFileTest, ShowsTheSameBytesAfterTheyWereDropped) {
+  std::string text(300001, '\0');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 >> 3);
+  const auto file = MappedFile::open(write("weights.bin", text), GetParam());
+  EXPECT_EQ(text_of(*file), text);
+  file->drop(5000, 200000);
+  file->drop(0, 1);
+  file->drop(300000, 1000000);
+  file->drop(400000, 1);
+  EXPECT_EQ(text_of(*file), text);
+}
+
+TEST(LentFile, KeepsTheOwnerOfItsBytesUntilItsEnd) {
+  const auto owner = std::make_shared<std::string>("lent bytes");
+  const std::span bytes(reinterpret_cast<const std::byte*>(owner->data()), owner->size());
+  auto file = MappedFile::lend(bytes, owner, "nowhere");
+  EXPECT_EQ(owner.use_count(), 2);
+  file->drop(0, 4);
+  EXPECT_EQ(text_of(*file), "lent bytes");
+  EXPECT_EQ(file->path(), "nowhere");
+  file.reset();
+  EXPECT_EQ(owner.use_count(), 1);
+  EXPECT_EQ(*owner, "lent bytes");
+}
+
 INSTANTIATE_TEST_SUITE_P(, MappedFileTest, testing::Values(FileAccess::kMap, FileAccess::kRead),
                          [](const auto& info) { return info.param == FileAccess::kMap ? "mapped" : "read"; });
 

@@ -1,0 +1,91 @@
+#include "backend/measure_limits.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/multiply_peak.h"
+
+namespace tritium {
+namespace {
+
+constexpr int kPasses = 9;
+constexpr double kRunSeconds = 0.01;
+
+std::atomic<uint64_t> g_sink;  // what the loops give, so that they are not left out
+
+template <class Work>
+double seconds_of(Work&& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Sum of the 64-bit words of whole cache lines; on some CPUs a prefetch helps, on others the hardware does better
+// alone.
+template <size_t kAhead>
+uint64_t sum_lines(const std::byte* data, size_t lines) {
+  std::array<uint64_t, 8> sums = {};
+  for (size_t line = 0; line < lines; ++line, data += 64) {
+#if defined(__GNUC__)
+    if constexpr (kAhead > 0) __builtin_prefetch(data + kAhead);
+#endif
+    std::array<uint64_t, 8> words;
+    std::memcpy(words.data(), data, 64);
+    for (size_t i = 0; i < words.size(); ++i) sums[i] += words[i];
+  }
+  uint64_t total = 0;
+  for (const uint64_t sum : sums) total += sum;
+  return total;
+}
+
+template <size_t kAhead>
+double seconds_of_pass(ThreadPool& threads, std::span<const std::byte> memory) {
+  return seconds_of([&] {
+    threads.parallel_for(static_cast<int64_t>(memory.size() / 64), [&](int64_t begin, int64_t end, int) {
+      g_sink += sum_lines<kAhead>(memory.data() + begin * 64, static_cast<size_t>(end - begin));
+    });
+  });
+}
+
+}  // namespace
+
+double measure_read_rate(ThreadPool& threads, std::span<const std::byte> memory) {
+  std::vector<double> plain, ahead;
+  for (int i = 0; i < kPasses; ++i) {
+    plain.push_back(seconds_of_pass<0>(threads, memory));
+    ahead.push_back(seconds_of_pass<4096>(threads, memory));
+  }
+  return static_cast<double>(memory.size()) / std::min(median(plain), median(ahead));
+}
+
+double measure_multiply_rate(ThreadPool& threads, const char* kernel_set) {
+  const kernels::MultiplyPeak* peak = kernels::find_multiply_peak(kernel_set);
+  if (!peak) throw DeviceError(concat("[limits] no loop measures the peak of the kernel set '", kernel_set, "'"));
+  const auto run = [&](int64_t rounds) {
+    return seconds_of([&] {
+      threads.parallel_for(threads.size(),
+                           [&](int64_t, int64_t, int) { g_sink += static_cast<uint64_t>(peak->run(rounds)); });
+    });
+  };
+  int64_t rounds = 1000;
+  while (run(rounds) < kRunSeconds && rounds < (int64_t{1} << 40)) rounds *= 2;
+  std::vector<double> seconds;
+  for (int i = 0; i < kPasses; ++i) seconds.push_back(run(rounds));
+  const double multiply_adds =
+      static_cast<double>(peak->multiply_adds) * static_cast<double>(rounds) * static_cast<double>(threads.size());
+  return multiply_adds / median(seconds);
+}
+
+}  // namespace tritium

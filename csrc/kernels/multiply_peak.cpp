@@ -1,0 +1,28 @@
+// The list of the loops. CMake defines TRITIUM_PEAK_<SET> for each that it compiles.
+#include "kernels/multiply_peak.h"
+
+#include <string.h>
+
+namespace tritium::kernels {
+
+#if defined(TRITIUM_PEAK_X86)
+extern const MultiplyPeak kAvx2Peak;
+extern const MultiplyPeak kAvx512VnniPeak;
+#endif
+extern const MultiplyPeak kScalarPeak;
+
+const MultiplyPeak* find_multiply_peak(const char* kernel_set) {
+  static const MultiplyPeak* const kPeaks[] = {
+#if defined(TRITIUM_PEAK_X86)
+      &kAvx512VnniPeak,
+      &kAvx2Peak,
+#endif
+      &kScalarPeak,
+  };
+  for (const MultiplyPeak* peak : kPeaks) {
+    if (strcmp(peak->kernel_set, kernel_set) == 0) return peak;
+  }
+  return nullptr;
+}
+
+}  // namespace tritium::kernels
