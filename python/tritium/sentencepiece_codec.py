@@ -16,6 +16,9 @@ _MAX_BYTES = 64 << 20
 # Lines of base64 and a rank: how tiktoken stores a vocabulary, as in Llama 3.
 _TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
 
+# ModelProto.normalizer_spec.add_dummy_prefix, to be appended: protobuf merges it into the message.
+_DUMMY_PREFIX = {False: b"\x1a\x02\x18\x00", True: b"\x1a\x02\x18\x01"}
+
 
 class SentencePieceCodec:
     """A SentencePiece model, with the settings of `tokenizer_config.json` beside it.
@@ -127,14 +130,14 @@ def _processor(
             "pip install 'tritium[sentencepiece]'"
         ) from error
     processor = sentencepiece.SentencePieceProcessor()
+    if dummy_prefix is not None:
+        content += _DUMMY_PREFIX[dummy_prefix]
     try:
         processor.load_from_serialized_proto(content)
     except Exception as error:  # the library raises RuntimeError and others
         raise ModelLoadError(
             f"[tokenizer] {path} is not a SentencePiece model: {' '.join(str(error).split())}"
         ) from error
-    if dummy_prefix is not None:
-        processor.override_normalizer_spec(add_dummy_prefix=dummy_prefix)
     return processor
 
 

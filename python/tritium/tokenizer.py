@@ -186,6 +186,9 @@ class Detokenizer:
             self._context, self._base = [], ""
         elif text:
             self._context, self._base = self._tail, self._tokenizer.decode(self._tail)
+        elif self._tail:  # it may be a space that shows only before what follows
+            self._context = (self._context + self._tail)[-_LONGEST_RUN:]
+            self._base = self._tokenizer.decode(self._context)
         self._tail, self._sent = [], ""
 
     def _tail_text(self) -> str:

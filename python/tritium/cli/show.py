@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine import InferenceEngine
 from ..model import Model, load
+from ..tokenizer import find_tokenizer_file
 from .arguments import add_model_options, add_switch
 
 SUMMARY = "describe a model and its memory"
@@ -36,6 +37,7 @@ def describe_model(
     """Facts about a model on an engine, ready for JSON. Sizes in bytes."""
     config = model.config
     plan = engine.plan(model, context_size=context_size)
+    tokenizer = find_tokenizer_file(model.folder)
     return {
         "name": model.name,
         "folder": str(model.folder),
@@ -58,7 +60,7 @@ def describe_model(
         "rope_theta": config.rope_theta,
         "rms_norm_eps": config.rms_norm_eps,
         "context_length": config.context_length,
-        "tokenizer": None if model.tokenizer_file is None else model.tokenizer_file.name,
+        "tokenizer": None if tokenizer is None else tokenizer.name,
         "bos_token_id": model.bos_token_id,
         "eos_token_ids": list(model.eos_token_ids),
         "memory": {

@@ -22,11 +22,13 @@ from .huggingface import CONFIG_FILE
 from .json_text import shown
 from .weight_files import INDEX_FILE, SINGLE_FILE, no_weights, read_weight_map
 
+_TOKENIZER_FILE = "tokenizer.json"
+_SENTENCEPIECE_FILE = "tokenizer.model"  # read where there is no tokenizer.json
 _SMALL_FILES = (
     CONFIG_FILE,
     GENERATION_FILE,
     INDEX_FILE,
-    "tokenizer.json",
+    _TOKENIZER_FILE,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -71,8 +73,9 @@ def download(hub_id: HubId) -> Path:
     read_config(folder / CONFIG_FILE)
     index = folder / INDEX_FILE
     weights = sorted(set(read_weight_map(index).values())) if index.exists() else [SINGLE_FILE]
+    wanted = weights if (folder / _TOKENIZER_FILE).exists() else [*weights, _SENTENCEPIECE_FILE]
     # The cache names a snapshot after its commit: the weights are of the same one.
-    folder = _snapshot(hub_id, folder.name, weights)
+    folder = _snapshot(hub_id, folder.name, wanted)
     missing = [name for name in weights if not (folder / name).exists()]
     if missing:
         raise _incomplete(hub_id, folder, missing)

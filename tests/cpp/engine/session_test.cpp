@@ -74,6 +74,50 @@ TEST(Session, GivesTheSameTokensAloneAndTogether) {
   EXPECT_EQ(together, alone);
 }
 
+TEST(Session, SequencesJoinAndLeaveARunningLoop) {
+  Session session(make_engine(2), tiny_model(), std::nullopt, 3);
+  const std::vector<size_t> lengths = {1, 63, 64, 65, 130, 257, 290};
+  std::vector<std::vector<int32_t>> prompts, expected, got(lengths.size());
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    prompts.push_back(random_tokens(lengths[i], static_cast<uint32_t>(i)));
+    expected.push_back(generate(session, prompts[i], static_cast<int>(i) + 2));
+  }
+  struct Running {
+    size_t job;
+    SequenceId id;
+    size_t fed = 0;
+  };
+  std::vector<Running> running;
+  for (size_t next = 0; next < prompts.size() || !running.empty();) {
+    if (next < prompts.size() && running.size() < 3) {  // one joins a step
+      running.push_back({next, session.open({})});
+      ++next;
+    }
+    std::vector<Feed> feeds;
+    for (Running& entry : running) {
+      const std::vector<int32_t>& prompt = prompts[entry.job];
+      if (entry.fed == prompt.size()) {
+        feeds.push_back({entry.id, {got[entry.job].back()}, true});
+        continue;
+      }
+      const size_t count = std::min<size_t>(41, prompt.size() - entry.fed);  // prompts come in chunks
+      const auto first = prompt.begin() + static_cast<std::ptrdiff_t>(entry.fed);
+      entry.fed += count;
+      feeds.push_back({entry.id, {first, first + static_cast<std::ptrdiff_t>(count)}, entry.fed == prompt.size()});
+    }
+    const auto results = session.step(feeds);
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].id >= 0) got[running[i].job].push_back(results[i].id);
+    }
+    std::erase_if(running, [&](const Running& entry) {
+      const bool done = got[entry.job].size() == expected[entry.job].size();
+      if (done) session.close(entry.id);
+      return done;
+    });
+  }
+  EXPECT_EQ(got, expected);
+}
+
 TEST(Session, SamplesOnlyWhereItIsAsked) {
   Session session(make_engine(), tiny_model(), std::nullopt, 2);
   const SequenceId a = session.open({});

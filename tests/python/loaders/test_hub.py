@@ -100,6 +100,18 @@ def test_only_what_loading_needs_is_fetched_and_once(hub, machine):
     assert hub.fetched == dict.fromkeys(needed, 1)
 
 
+def test_a_sentencepiece_model_is_fetched_only_where_there_is_no_tokenizer_json(hub, machine):
+    model = hub.root / "org" / "model"
+    (model / "tokenizer.model").write_bytes(b"x")
+    machine.load("org/model")
+    assert "tokenizer.model" not in hub.fetched
+    other = shutil.copytree(model, hub.root / "org" / "other")
+    (other / "tokenizer.json").unlink()
+    loaded = machine.load("org/other")
+    assert hub.fetched["tokenizer.model"] == 1
+    assert (Path(loaded["folder"]) / "tokenizer.model").read_bytes() == b"x"
+
+
 def test_the_files_lie_in_the_shared_cache(machine):
     loaded = machine.load("org/model")
     assert Path(loaded["folder"]).is_relative_to(machine.home / "hub" / "models--org--model")
