@@ -46,7 +46,7 @@ ValueId GraphBuilder::append(const std::string& name, OperatorKind kind, std::ve
 
 const StoredTensor* GraphBuilder::find(const std::string& name) {
   if (!source_.contains(name)) {
-    missing_.push_back(name);
+    if (std::find(missing_.begin(), missing_.end(), name) == missing_.end()) missing_.push_back(name);
     return nullptr;
   }
   used_.insert(name);
