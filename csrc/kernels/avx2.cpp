@@ -406,7 +406,7 @@ void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
   max = _mm_max_ps(max, _mm_movehl_ps(max, max));
   const float absmax = _mm_cvtss_f32(_mm_max_ss(max, _mm_movehdup_ps(max)));
 
-  const __m256 scale = _mm256_set1_ps(127.0f / absmax);
+  const __m256 scale = _mm256_set1_ps((1.0f / absmax) * 127.0f);
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   __m256i sum = _mm256_setzero_si256();
   for (k = 0; k + 4 * kWidth <= columns; k += 4 * kWidth) {

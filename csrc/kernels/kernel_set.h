@@ -91,7 +91,9 @@ struct KernelSet {
   // become 0.
   void (*pack_panel)(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel);
 
-  // Per-token int8 quantisation: q[k] = rint(min(max(x[k] * (127 / absmax), -128), 127)), half to even; NaN gives -128.
+  // Per-token int8 quantisation: q[k] = rint(min(max(x[k] * s, -128), 127)), half to even; NaN gives -128.
+  // s = (1 / absmax) * 127, rounded twice: that is how PyTorch divides a number by a tensor, and the codes of values
+  // half way between two integers depend on its last bit.
   // q (padded_columns) gets zeros beyond `columns`. `row.absmax` ignores NaN.
   void (*quantize)(const float* x, int64_t columns, int8_t* q, QuantizedRow* row);
 

@@ -121,7 +121,7 @@ void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
     const float magnitude = fabsf(x[k]);
     if (magnitude > absmax) absmax = magnitude;
   }
-  const float scale = 127.0f / absmax;
+  const float scale = (1.0f / absmax) * 127.0f;
   int32_t sum = 0;
   for (int64_t k = 0; k < columns; ++k) {
     float v = x[k] * scale;

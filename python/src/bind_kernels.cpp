@@ -97,7 +97,7 @@ class BoundKernelSet {
     require(columns >= 1 && columns <= kMaxColumns, concat(columns, " columns given, 1 to ", kMaxColumns, " allowed"));
     for (int64_t i = 0; i < rows * columns; ++i) {
       const int weight = weights.data()[i];
-      require(weight >= -1 && weight <= 1, concat("weight ", i, " is ", weight, ", not -1, 0 or 1"));
+      if (weight < -1 || weight > 1) require(false, concat("weight ", i, " is ", weight, ", not -1, 0 or 1"));
     }
     Array<int32_t> acc({tokens, rows});
     const int8_t* trits = weights.data();

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_CODE_DIFFERENCE = 1
-"""torch computes 127 / absmax as 127 * (1 / absmax), with two roundings where we have one. A product
+"""torch computes 127 / absmax as 127 * (1 / absmax), with two roundings where we have one. Products
 on the edge between two codes, that of x = absmax / 2 above all, may then fall to the other side."""
 
 SHARE_OF_DIFFERENT_CODES = 1e-3

@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 LANES = 16
 PAGE_TOKENS = 64
-SMALLEST_ABSMAX = F32(1e-5)  # keeps 127 / absmax finite for a row of zeros
+SMALLEST_ABSMAX = F32(1e-5)  # keeps 1 / absmax finite for a row of zeros
 SMALLEST_MEAN = F32(1e-5)  # keeps 1 / mean finite for a matrix of zeros
 
 
@@ -119,11 +119,12 @@ def exp(x: ArrayLike) -> Floats:
 def quantize_activations(x: Floats) -> tuple[NDArray[np.int8], Floats]:
     """x (T, K) -> codes q (T, K) in -127..127 and absmax a (T,), x ~ q * a / 127.
 
-    a = max(max |x|, 1e-5); q = rint(x * (127 / a)), half to even, clipped. Only NaN becomes -128.
+    a = max(max |x|, 1e-5); q = rint(x * s), s = (1 / a) * 127, half to even, clipped. Only NaN becomes -128.
+    PyTorch computes 127 / tensor in these two roundings, and checkpoints are trained with it.
     """
     absmax = np.maximum(np.fmax.reduce(np.abs(x), axis=-1, initial=F32(0)), SMALLEST_ABSMAX)
     with np.errstate(invalid="ignore"):
-        scaled = x * (F32(127) / absmax)[:, None]
+        scaled = x * ((F32(1) / absmax) * F32(127))[:, None]
     clipped = np.where(np.isnan(scaled), F32(-128), np.clip(scaled, F32(-128), F32(127)))
     return np.rint(clipped).astype(np.int8), absmax
 

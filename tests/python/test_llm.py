@@ -121,15 +121,14 @@ def test_random_tokens_never_split_a_character(llm):
 def test_the_end_token_ends_the_answer(llm):
     ends = set(llm.model.eos_token_ids)
     assert ends
-    # High temperature reaches the end token sooner or later; the answer must then stop at it.
-    for seed in range(200):
-        options = SamplingOptions(temperature=3.0, top_k=40, seed=seed)
-        result = llm.generate(PROMPT, max_tokens=120, sampling=options)
+    for seed in range(20):
+        options = SamplingOptions(temperature=1.0, seed=seed)
+        result = llm.generate(PROMPT, max_tokens=400, sampling=options)
         assert not ends & set(result.token_ids[:-1])
         assert (result.token_ids[-1] in ends) == (result.finish_reason == "stop")
         if result.finish_reason == "stop":
             return
-    pytest.fail("no answer of 200 reached an end token")
+    pytest.fail("no answer of 20 reached an end token")
 
 
 def test_the_answer_ends_with_the_context(model):

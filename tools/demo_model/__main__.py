@@ -25,7 +25,7 @@ def _train(args: argparse.Namespace) -> None:
     from .model import Shape
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = Shape(**dict.fromkeys(("num_hidden_layers",), args.layers)) if args.layers else Shape()
+    shape = Shape(num_hidden_layers=args.layers or Shape.num_hidden_layers)
     torch.manual_seed(args.seed)
     tokenizer = train_tokenizer.train_tokenizer(
         corpus.texts(corpus.train_seeds(min(args.documents, 30_000))), shape.vocab_size
@@ -95,9 +95,9 @@ def main() -> None:
     sub.add_argument("--first", type=int, default=0)
     sub.add_argument("--documents", type=int, default=3)
     sub = command("train", _train, "train, export and evaluate")
-    sub.add_argument("--documents", type=int, default=1_200_000, help="training documents")
+    sub.add_argument("--documents", type=int, default=1_100_000, help="training documents")
     sub.add_argument("--held-out", type=int, default=4000, help="held-out documents")
-    sub.add_argument("--steps", type=int, default=8000, help="training steps")
+    sub.add_argument("--steps", type=int, default=10_000, help="training steps")
     sub.add_argument("--windows", type=int, default=128, help="sequences a step")
     sub.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
     sub.add_argument("--layers", type=int, default=0, help="other depth (0: the shipped one)")

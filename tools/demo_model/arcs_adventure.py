@@ -9,7 +9,7 @@ from .world import Being, Story
 def treasure_map(s: Story) -> None:
     """Clues lead from place to place to a chest with an unexpected content."""
     friend(s)
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["p"], s.cast["q"] = s.place(), s.place("wild")
     s.cast["src"] = s.choose(
         (
@@ -43,7 +43,7 @@ def treasure_map(s: Story) -> None:
         "the map led them {p.to}, and from there {q.to}.",
     )
     travel_time(s)
-    s.where[hero] = s.cast["q"]  # type: ignore[assignment]
+    s.where[hero] = s.cast["q"]
     s.tell(
         "{q.at}, they began to dig.",
         "at last they stood {q.at}.|They counted ten steps and dug.",
@@ -91,7 +91,7 @@ def treasure_map(s: Story) -> None:
 
 def storm(s: Story) -> None:
     """A storm cuts off the way home and the hero keeps others calm."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     friend(s)
     s.cast["p"] = p = s.place()
     s.cast["shelter"] = s.choose(
@@ -159,7 +159,7 @@ def storm(s: Story) -> None:
 
 def mystery(s: Story) -> None:
     """Something strange happens every night; the hero waits and finds out why."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["p"] = s.place("town")
     culprit = s.animal(hero)
     s.cast["f"] = culprit
@@ -218,7 +218,7 @@ def mystery(s: Story) -> None:
 
 def wish(s: Story) -> None:
     """A magic being grants one wish, and the hero spends it on somebody else."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     friend(s)
     s.cast["p"] = p = s.place("water")
     s.cast["giver"] = s.choose(
@@ -292,7 +292,7 @@ def wish(s: Story) -> None:
 
 def journey(s: Story) -> None:
     """The hero travels to see something great, sleeps outdoors and comes back changed."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     friend(s)
     goal, sight = s.choose(
         (
@@ -358,12 +358,12 @@ def journey(s: Story) -> None:
     s.fact("what did {h} want to see?", "{h} wanted to see {goal}.")
     s.fact("who went with {h}?", "{f} went with {h}.")
     s.moral = s.choose(("every long road begins with one step", "a journey is short with a friend"))
-    s.where[hero] = s.cast["p"]  # type: ignore[assignment]
+    s.where[hero] = s.cast["p"]
 
 
 def trick(s: Story) -> None:
     """A small animal outwits a big one."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     big = s.animal(hero, named=False, small=False)
     big.trait = s.choose(("hungry", "greedy", "proud", "grumpy"))
     s.cast["e"] = big
@@ -413,7 +413,8 @@ def trick(s: Story) -> None:
                 "{e} closed {e.his} eyes, and {h} tiptoed past",
             ),
             (
-                '"my big brother is coming just behind me," said {h}, "and he is much bigger than you."',
+                '"my big brother is coming just behind me," said {h}, '
+                '"and he is much bigger than you."',
                 "{e} looked at the long shadow on the wall and ran away",
             ),
         )
@@ -486,7 +487,7 @@ def winter_store(s: Story) -> None:
 def crossing(s: Story) -> None:
     """A river must be crossed; the third idea works."""
     s.together = False
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["q"] = s.place("town")
     f = s.animal(hero)
     s.cast["reason"] = s.choose(
@@ -537,7 +538,7 @@ def crossing(s: Story) -> None:
         "step by step {h} got to the other side.",
     )
     s.tell('"thank you!" called {h} and waved.', "{h} thanked {f} and hurried on.")
-    s.go(hero, s.cast["q"])  # type: ignore[arg-type]
+    s.go(hero, s.cast["q"])
     s.tell("{h} had come just in time.", "everyone was glad to see {h.o}.")
     s.fact("what did {f} show {h}?", "{f} showed {h} {way}.")
     s.fact("where did {h} go?", "{h} went {q.to}.")
@@ -601,7 +602,7 @@ def snow_day(s: Story) -> None:
 
 def visit(s: Story) -> None:
     """The hero visits an elder, who tells of the old days and gives something to keep."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     relative(s)
     s.cast["o"] = o = s.thing("home", "treasure", "music", "wear", "tool")
     s.cast["b"] = s.food()

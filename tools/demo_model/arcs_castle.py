@@ -8,7 +8,7 @@ from .world import Being, Story
 
 def sad_king(s: Story) -> None:
     """A ruler cannot laugh; grand attempts fail and a simple one works."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     gender = s.rng.choice("fm")
     noun = "queen" if gender == "f" else "king"
     if hero.noun == noun:
@@ -73,8 +73,8 @@ def sad_king(s: Story) -> None:
 
 def friendly_dragon(s: Story) -> None:
     """A feared dragon turns out to need help."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
-    gender = s._gender(hero)
+    hero: Being = s.cast["h"]
+    gender = s.pick_gender(hero)
     kind = s.choose(("dragon", "giant", "troll"))
     s.cast["f"] = Being(f"the {kind}", kind, gender, "animal", "huge", s, named=False)
     s.cast["p"] = s.place("wild")
@@ -97,7 +97,7 @@ def friendly_dragon(s: Story) -> None:
         "{h} packed some bread and set out.",
     )
     travel_time(s)
-    s.go(hero, s.cast["p"])  # type: ignore[arg-type]
+    s.go(hero, s.cast["p"])
     s.tell("there sat {f}, as big as a house.", "the ground shook, and there was {f}.")
     s.tell(
         '"are you not afraid of me?" roared {f}.|"A little," said {h}.',
@@ -139,7 +139,7 @@ def friendly_dragon(s: Story) -> None:
 
 def giant_turnip(s: Story) -> None:
     """Something is too heavy for one; helpers line up, the smallest makes the difference."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["plant"] = plant = s.choose(("turnip", "carrot", "beet", "radish", "pumpkin"))
     s.paragraph()
     s.tell(
@@ -190,7 +190,7 @@ def giant_turnip(s: Story) -> None:
 
 def fallen_star(s: Story) -> None:
     """A star falls from the sky and wants to go home."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     friend(s)
     s.cast["p"], s.cast["q"] = s.place(), s.place("wild")
     s.paragraph()
@@ -240,12 +240,12 @@ def fallen_star(s: Story) -> None:
     s.fact("what fell from the sky?", "a star fell from the sky.")
     s.fact("where did it land?", "it landed {p.at}.")
     s.moral = s.choose(("everyone has a place in the world", "a small light can shine far"))
-    s.where[hero] = s.cast["p"]  # type: ignore[assignment]
+    s.where[hero] = s.cast["p"]
 
 
 def market_day(s: Story) -> None:
     """The hero sells something at the market, is offered a bad bargain and stays fair."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     goods, one = s.choose(
         (
             ("eggs", "egg"),
@@ -299,7 +299,7 @@ def market_day(s: Story) -> None:
 
 def night_ride(s: Story) -> None:
     """Help has to be fetched in the middle of the night."""
-    s.cast["h"]  # type: ignore[assignment]
+    s.cast["h"]
     friend(s)
     s.cast["need"], s.cast["helper"] = s.choose(
         (
@@ -313,7 +313,8 @@ def night_ride(s: Story) -> None:
     s.paragraph()
     night(s)
     s.tell(
-        'in the middle of the night, {f} knocked on the window. "Wake up!" {f.he} cried. "Come quickly!"',
+        "in the middle of the night, {f} knocked on the window. "
+        '"Wake up!" {f.he} cried. "Come quickly!"',
         "{h} was asleep when {f} ran in, out of breath.",
     )
     s.tell("{need}.", "something terrible had happened.|{need}.")

@@ -8,7 +8,7 @@ from .world import Being, Story
 
 def rescue(s: Story) -> None:
     """The hero frees a trapped animal, which later returns the favour."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["p"] = p = s.place("wild")
     s.cast["f"] = s.animal(hero)
     s.paragraph()
@@ -191,7 +191,7 @@ FEARS = (
 
 def fear(s: Story) -> None:
     """A fear is met in small steps with the help of a wise elder."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     relative(s)
     options = FEARS if hero.kind != "animal" else FEARS[:4]
     what, when, scene, advice, proof = s.choose(options)
@@ -250,10 +250,10 @@ def fear(s: Story) -> None:
 
 def hungry_traveler(s: Story) -> None:
     """The hero shares the last food with a stranger, whose gift turns out to be precious."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["b"] = food = s.food()
     s.cast["p"] = p = s.place()
-    gender = s._gender(hero)
+    gender = s.pick_gender(hero)
     who = (
         s.choose(("old woman", "tired traveler", "beggar"))
         if gender == "f"
@@ -329,7 +329,7 @@ def hungry_traveler(s: Story) -> None:
 
 def sick_friend(s: Story) -> None:
     """The hero walks far to bring a sick friend the one thing that helps."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     friend(s)
     s.cast["p"], s.cast["q"] = s.place("wild"), s.place()
     cure = s.choose(
@@ -365,7 +365,7 @@ def sick_friend(s: Story) -> None:
         "{h} put on {h.his} coat and left." if hero.kind != "animal" else "{h} left at once.",
     )
     travel_time(s)
-    s.go(hero, s.cast["p"])  # type: ignore[arg-type]
+    s.go(hero, s.cast["p"])
     s.tell(
         "{h} searched until it was almost dark, and then {h.he} found {cure}.",
         "it was hard to find, but at last {h} held it tight.",
@@ -394,7 +394,7 @@ def sick_friend(s: Story) -> None:
 
 def new_neighbor(s: Story) -> None:
     """A shy newcomer is met with suspicion until the hero knocks at the door."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     f = s.peer(hero)
     s.cast["f"] = f
     s.cast["b"] = s.food()
@@ -466,7 +466,7 @@ def new_neighbor(s: Story) -> None:
 
 def lost_child(s: Story) -> None:
     """The hero finds a lost little one and brings it home from clue to clue."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["p"], s.cast["q"] = p, q = s.place(), s.place()
     s.cast["f"] = little = s.animal(hero, small=True)
     little.trait = "little"

@@ -31,8 +31,8 @@ def lost_thing(s: Story) -> None:
         "{h.s} was so sad that {h.he} could not eat.",
         "{h.s} emptied every box and every pocket, but found only dust.",
     )
-    s.go(s.cast["h"], p)  # type: ignore[arg-type]
-    meet(s, "f", s.anyone(s.cast["h"]))  # type: ignore[arg-type]
+    s.go(s.cast["h"], p)
+    meet(s, "f", s.anyone(s.cast["h"]))
     s.tell(
         '"have you seen {o.a}?" asked {h}.',
         '"excuse me, I am looking for {o.a}," said {h}.',
@@ -52,7 +52,7 @@ def lost_thing(s: Story) -> None:
     ) if together else s.tell(
         "{h} thanked {f} and hurried on.", '"thank you!" called {h} and ran off.'
     )
-    s.go(s.cast["h"], q)  # type: ignore[arg-type]
+    s.go(s.cast["h"], q)
     s.tell(
         "and there, {hid}, lay {o.the}.",
         "{h.s} looked carefully, and there it was, {hid}.",
@@ -77,7 +77,7 @@ def lost_thing(s: Story) -> None:
         "{h.s} was so glad that {h.he} laughed out loud.",
         "{h.s} picked it up and wiped off the dust.",
     )
-    s.keep(o, s.cast["h"])  # type: ignore[arg-type]
+    s.keep(o, s.cast["h"])
     s.fact("what did {h} lose?", "{h} lost {o}.")
     s.fact("where was {o.the}?", "{o.the} was {q.at}.")
     s.fact("who helped {h}?", "{f} helped {h}.")
@@ -95,7 +95,7 @@ def found_thing(s: Story) -> None:
     s.cast["o"] = o = s.thing()
     s.cast["p"], s.cast["q"] = p, q = s.place(), s.place()
     s.paragraph()
-    s.go(s.cast["h"], p)  # type: ignore[arg-type]
+    s.go(s.cast["h"], p)
     s.tell(
         "there, on the ground, lay {o.a}.",
         "{h.s} stepped on something hard.|It was {o.a}.",
@@ -108,7 +108,7 @@ def found_thing(s: Story) -> None:
         "it was beautiful, and for a moment {h} wanted to keep it.",
         '"I could keep it," thought {h}, "but it is not mine."',
     )
-    meet(s, "e", s.anyone(s.cast["h"]))  # type: ignore[arg-type]
+    meet(s, "e", s.anyone(s.cast["h"]))
     s.tell(
         '"is this yours?" asked {h}.|"no," said {e}. "Ask {q.at}."',
         '{h} showed {e.o} {o.the}.|"It is not mine," said {e}. "Try your luck {q.at}."',
@@ -116,8 +116,8 @@ def found_thing(s: Story) -> None:
         '"keep it," said {e}. "Nobody will know."|But {h} shook {h.his} head.',
     )
     travel_time(s)
-    s.go(s.cast["h"], q)  # type: ignore[arg-type]
-    owner = s.anyone(s.cast["h"])  # type: ignore[arg-type]
+    s.go(s.cast["h"], q)
+    owner = s.anyone(s.cast["h"])
     s.cast["f"] = owner
     s.tell(
         "{f.intro} sat there and wept.",
@@ -226,9 +226,9 @@ def kept_promise(s: Story) -> None:
     hero = s.cast["h"]
     s.cast["o"] = o = s.thing("treasure", "home", "music")
     s.cast["p"] = p = s.place()
-    e = s.adult(hero)  # type: ignore[arg-type]
+    e = s.adult(hero)
     s.paragraph()
-    s.go(hero, p)  # type: ignore[arg-type]
+    s.go(hero, p)
     meet(s, "e", e)
     s.tell(
         '"I must go away until tonight," said {e}. "Will you watch over my {o.full}?"',
@@ -240,7 +240,7 @@ def kept_promise(s: Story) -> None:
         '"you can count on me," said {h}.',
         "{h} nodded and sat down beside {o.the}.",
     )
-    s.cast["x"] = s.peer(hero)  # type: ignore[arg-type]
+    s.cast["x"] = s.peer(hero)
     s.tell(
         'after a while, {x.plain} came by.|"Come and play with us {q.at}!" {x.he} called.',
         '{x.plain} ran past.|"There is music {q.at}! Come along!" {x.he} cried.',
@@ -286,12 +286,12 @@ def trades(s: Story) -> None:
         "one day, {h} went out with {o.a}.",
         "{h} wanted to see what {o.a} was worth.",
     )
-    s.keep(first, hero)  # type: ignore[arg-type]
+    s.keep(first, hero)
     held = first
     for _ in range(s.choose((2, 2, 3))):
-        p, new, other = s.place(), s.thing(), s.anyone(hero)  # type: ignore[arg-type]
+        p, new, other = s.place(), s.thing(), s.anyone(hero)
         s.cast["o"], s.cast["n"] = held, new
-        s.go(hero, p)  # type: ignore[arg-type]
+        s.go(hero, p)
         meet(s, "x", other)
         s.tell(
             '"I need {o.a}," said {x}. "I will give you {n.a} for it."',
@@ -308,7 +308,7 @@ def trades(s: Story) -> None:
         s.fact("who got {o}?", "{x} got {o}.")
         held = new
     s.cast["o"] = held
-    s.cast["f"] = f = s.peer(hero)  # type: ignore[arg-type]
+    s.cast["f"] = f = s.peer(hero)
     s.paragraph()
     s.tell(
         "on the way home, {h} met {f.plain}, who was crying.|{f.s} had lost {o.a} just like it.",

@@ -124,7 +124,8 @@ def garden(s: Story) -> None:
     s.paragraph()
     s.tell(
         "when spring came, {e} gave {h.o} {seed}.",
-        'when the days grew longer, {e} had something for {h.o}.|"This is for you," said {e.he} and put {seed} into {h.p} hand.',
+        "when the days grew longer, {e} had something for {h.o}.|"
+        '"This is for you," said {e.he} and put {seed} into {h.p} hand.',
         "in the first warm days of the year, {h} got {seed} from {e}.",
     )
     s.tell(
@@ -171,13 +172,14 @@ def garden(s: Story) -> None:
 
 def soup(s: Story) -> None:
     """A pot of water becomes a feast because everybody adds something."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["p"] = p = s.place("town")
     s.paragraph()
     s.tell(
         "one cold evening, {h} came {p.to} with nothing but a big pot.",
         "one day, {h} put a big pot of water on the fire {p.at}.",
-        "it had been a hard winter, and nobody had much to eat.|{h} put a big pot on the fire {p.at}.",
+        "it had been a hard winter, and nobody had much to eat.|"
+        "{h} put a big pot on the fire {p.at}.",
         p=p,
     )
     s.tell(
@@ -230,7 +232,7 @@ def soup(s: Story) -> None:
 def delivery(s: Story) -> None:
     """A parcel is carried past two obstacles to the right door."""
     s.together = False
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["o"] = o = s.thing("home", "treasure", "music", "wear")
     s.cast["p"], s.cast["q"] = s.place(), s.place()
     e = s.adult(hero) if hero.kind != "animal" else s.animal(hero)
@@ -280,7 +282,7 @@ def delivery(s: Story) -> None:
                 "then " + trouble + ".|" + way + ".",
                 "after that, " + trouble + ", but " + way + ".",
             )
-    s.go(hero, s.cast["q"])  # type: ignore[arg-type]
+    s.go(hero, s.cast["q"])
     s.tell(
         "{f} was already waiting.",
         "there was {f}, {f.tag}, at the door.",
@@ -324,7 +326,7 @@ SKILLS = (  # (to learn X, first try, later)
 
 def apprentice(s: Story) -> None:
     """A skill is learned from a patient teacher."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     skill, bad, good = s.choose(SKILLS)
     s.cast["skill"] = skill
     s.cast["p"] = s.place()
@@ -335,7 +337,7 @@ def apprentice(s: Story) -> None:
         "one day, {h} decided {skill}.",
         "more than anything in the world, {h} wanted {skill}.",
     )
-    s.go(hero, s.cast["p"])  # type: ignore[arg-type]
+    s.go(hero, s.cast["p"])
     meet(s, "e", teacher)
     s.tell('"will you teach me?" asked {h}.', '"please teach me {skill}," said {h}.')
     s.tell(
@@ -396,7 +398,7 @@ CONTESTS = (
 
 def contest(s: Story) -> None:
     """The hero may win, but stops to help a rival."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     what, goal, did = s.choose(CONTESTS)
     prize = s.thing("treasure", "music")
     s.cast.update(what=what, goal=goal, done=did, o=prize)
@@ -528,7 +530,7 @@ def gift(s: Story) -> None:
 
 def broken_bell(s: Story) -> None:
     """Something the whole village needs stops working; the hero finds the small reason."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     thing, effect, cause, cure = s.choose(
         (
             (
@@ -618,7 +620,7 @@ def broken_bell(s: Story) -> None:
 def shop_day(s: Story) -> None:
     """A working day with one odd customer, for heroes with a trade."""
     s.together = False
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
+    hero: Being = s.cast["h"]
     s.cast["o"] = o = s.thing("tool", "home", "wear", "music")
     s.cast["f"] = f = s.anyone(hero)
     s.paragraph()

@@ -158,7 +158,7 @@ def meet(s: Story, letter: str, being: Being) -> None:
 
 def friend(s: Story, letter: str = "f") -> Being:
     """Introduce the hero's old friend as cast[letter]."""
-    s.cast[letter] = being = s.peer(s.cast["h"])  # type: ignore[arg-type]
+    s.cast[letter] = being = s.peer(s.cast["h"])
     s.tell(
         "{h.p} best friend was {who.plain}.",
         "{h.s} had a good friend, {who.plain}.",
@@ -171,8 +171,8 @@ def friend(s: Story, letter: str = "f") -> Being:
 
 def relative(s: Story, letter: str = "e") -> Being:
     """Introduce an older relative (or, for animals, an old neighbour) as cast[letter]."""
-    hero: Being = s.cast["h"]  # type: ignore[assignment]
-    gender = s._gender(hero)
+    hero: Being = s.cast["h"]
+    gender = s.pick_gender(hero)
     if hero.kind == "animal":
         old = s.animal(hero, named=False)
         being = Being(

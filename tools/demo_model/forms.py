@@ -83,9 +83,9 @@ def story(rng: random.Random) -> Story:
     """Opening, one arc, ending."""
     s = Story(rng)
     opening(s)
-    fits = FITTING[s.cast["h"].trait]  # type: ignore[attr-defined]
+    fits = FITTING[s.cast["h"].trait]
     arc = rng.choices(fits, (5, 3, 2))[0] if rng.random() < 0.7 else rng.choice(ARCS)
-    if s.cast["h"].kind == "adult" and rng.random() < 0.15:  # type: ignore[attr-defined]
+    if s.cast["h"].kind == "adult" and rng.random() < 0.15:
         arc = arcs_work.shop_day
     turn(s)
     arc(s)
@@ -96,13 +96,13 @@ def story(rng: random.Random) -> Story:
 def _title(s: Story) -> str:
     hero = s.cast["h"]
     thing, place = s.cast.get("o"), s.cast.get("p")
-    name = hero.name.removeprefix("the ").capitalize()  # type: ignore[attr-defined]
-    if not hero.named:  # type: ignore[attr-defined]
+    name = hero.name.removeprefix("the ").capitalize()
+    if not hero.named:
         name = "The " + name
     if thing is not None and s.rng.random() < 0.7:
-        return f"{name} and the {thing.full.title()}"  # type: ignore[attr-defined]
+        return f"{name} and the {thing.full.title()}"
     if place is not None and s.rng.random() < 0.7:
-        return f"{name} {place.at.split()[0]} the {place.noun.title()}"  # type: ignore[attr-defined]
+        return f"{name} {place.at.split()[0]} the {place.noun.title()}"
     return s.rng.choice(
         (
             f"The Story of {name[0].lower() + name[1:] if name[:4] == 'The ' else name}",
@@ -127,11 +127,11 @@ def requested_story(rng: random.Random) -> str:
     s = story(rng)
     hero, other = s.cast["h"], s.cast.get("f", s.cast.get("e"))
     bare = rng.random() < 0.3  # without names
-    about = [with_article(hero.noun) if bare else hero.plain]  # type: ignore[attr-defined]
+    about = [with_article(hero.noun) if bare else hero.plain]
     if "o" in s.cast and rng.random() < 0.6:
-        about.append(s.cast["o"].a)  # type: ignore[attr-defined]
-    elif other is not None and other.named and rng.random() < 0.5:  # type: ignore[attr-defined]
-        about.append(with_article(other.noun) if bare else other.plain)  # type: ignore[attr-defined]
+        about.append(s.cast["o"].a)
+    elif other is not None and other.named and rng.random() < 0.5:
+        about.append(with_article(other.noun) if bare else other.plain)
     request = rng.choice(
         (
             "Tell me a story about {}.",
@@ -185,10 +185,11 @@ def dialogue(rng: random.Random) -> str:
         '"what are you looking for?" asked {h}.|"I am looking for {o.a}," said {f}.',
         '"do you know what I found?" asked {h}.|"No, what?" asked {f}.|"{O}!" said {h}.',
         O=s.cast["o"].a.capitalize(),
-    )  # type: ignore[attr-defined]
+    )
     s.paragraph()
     s.tell(
-        '"and what will you do today?" asked {h}.|"I want to {like}," said {f}. "Will you come along?"',
+        '"and what will you do today?" asked {h}.|'
+        '"I want to {like}," said {f}. "Will you come along?"',
         '"today I want to {like}," said {f}. "Do you want to come?"',
     )
     s.tell(
@@ -209,10 +210,10 @@ def description(rng: random.Random) -> str:
     s = Story(rng)
     s.cast["p"] = p = s.place()
     s.cast["h"] = s.anyone()
-    s.cast["f"] = s.anyone(s.cast["h"])  # type: ignore[arg-type]
+    s.cast["f"] = s.anyone(s.cast["h"])
     s.cast["season"], s.cast["sky"] = s.season, s.sky()
     s.cast["one"], s.cast["two"] = s.sight(p), s.sight(p)
-    s.cast["like"], s.cast["did"] = s.cast["h"].hobby  # type: ignore[attr-defined]
+    s.cast["like"], s.cast["did"] = s.cast["h"].hobby
     s.cast["o"] = s.thing()
     s.tell(
         "it was {season}, and {sky}.",
@@ -273,7 +274,7 @@ def self_introduction(rng: random.Random) -> str:
     s.tell(
         "my best friend is {f.plain}.",
         "I often meet my friend {f.name}." if s.cast["f"].named else "my best friend is {f.plain}.",
-    )  # type: ignore[attr-defined]
+    )
     s.tell(
         "yesterday I went {p.to} and found {o.a}.",
         "yesterday we were {p.at} and ate {b} together.",

@@ -1,4 +1,4 @@
-"""How are the weights learned?  AdamW, warm-up, linear decay, no weight decay in the second half."""
+"""How are the weights learned?  AdamW, warm-up, linear decay, weight decay only at first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .model import DemoModel, Shape
 class Schedule:
     """Training length and step sizes."""
 
-    steps: int = 8000
+    steps: int = 10_000
     windows: int = 128  # per step
     peak_rate: float = 3e-3
     warm_up: float = 0.02  # share of the steps

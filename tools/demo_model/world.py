@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import words
 
@@ -189,7 +189,7 @@ class Story:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.cast: dict[str, object] = {}
+        self.cast: dict[str, Any] = {}
         self.where: dict[Being, Place] = {}
         self.holder: dict[Thing, Being | Place] = {}
         self.facts: list[tuple[str, str]] = []
@@ -317,13 +317,13 @@ class Story:
     def _hobby(self, word: str) -> tuple[str, str]:
         return self.choose(words.HOBBIES, _number(word))
 
-    def _gender(self, unlike: Being | None) -> str:
+    def pick_gender(self, unlike: Being | None) -> str:
         if unlike is not None and self.rng.random() < 0.7:
             return "m" if unlike.gender == "f" else "f"
         return self.rng.choice("fm")
 
     def child(self, unlike: Being | None = None) -> Being:
-        gender = self._gender(unlike)
+        gender = self.pick_gender(unlike)
         name = self.human_name(gender)
         return Being(
             name=name,
@@ -337,7 +337,7 @@ class Story:
         )
 
     def adult(self, unlike: Being | None = None) -> Being:
-        gender = self._gender(unlike)
+        gender = self.pick_gender(unlike)
         trades = [t for t in words.TRADES if t.gender in ("", gender)]
         noun = self.fresh([t.noun for t in trades])
         trade = next(t for t in trades if t.noun == noun)
@@ -355,7 +355,7 @@ class Story:
     def animal(
         self, unlike: Being | None = None, named: bool | None = None, small: bool | None = None
     ) -> Being:
-        gender = self._gender(unlike)
+        gender = self.pick_gender(unlike)
         kinds = [a for a in words.ANIMALS if small is None or a.small == small]
         noun = self.fresh([a.noun for a in kinds])
         kind = next(a for a in kinds if a.noun == noun)

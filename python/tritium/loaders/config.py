@@ -114,7 +114,7 @@ def _refuse_variants(fields: Fields) -> None:
 
 
 def _kv_heads(fields: Fields, heads: int) -> int:
-    kv_heads = fields.integer("num_key_value_heads", 1, _MAX_SIZE, heads)
+    kv_heads: int = fields.integer("num_key_value_heads", 1, _MAX_SIZE, heads)
     if heads % kv_heads != 0:
         raise fields.error(
             "num_key_value_heads", kv_heads, f"a divisor of num_attention_heads = {heads}"
@@ -123,8 +123,9 @@ def _kv_heads(fields: Fields, heads: int) -> int:
 
 
 def _head_dim(fields: Fields, hidden_size: int, heads: int) -> int:
-    if fields.has("head_dim"):
-        return fields.integer("head_dim", 2, _MAX_SIZE)
+    head_dim: int | None = fields.integer("head_dim", 2, _MAX_SIZE, None)
+    if head_dim is not None:
+        return head_dim
     if hidden_size % heads != 0:
         raise fields.error(
             "num_attention_heads",

@@ -98,7 +98,8 @@ class Fields:
         value = self._get(field, expected, default)
         if value is default:
             return value
-        if isinstance(value, bool) or not isinstance(value, kinds):
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        if not is_number:
             raise self.error(field, value, expected)
         # Compared before any conversion: an integer may be too long for a float.
         if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:

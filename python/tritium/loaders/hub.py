@@ -99,7 +99,7 @@ def _snapshot(hub_id: HubId, commit: str | None, names: Iterable[str]) -> Path:
 def _progress_bar() -> type[Any]:
     from huggingface_hub.utils import tqdm
 
-    class TerminalBar(tqdm):  # type: ignore[misc, valid-type]
+    class TerminalBar(tqdm):
         """A bar on stderr, silent where that is not a terminal."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -95,7 +95,7 @@ TEST(ScalarKernels, QuantizeFollowsTheFormulaForRandomNumbers) {
     ASSERT_EQ(row.absmax, absmax);
     int32_t sum = 0;
     for (size_t i = 0; i < x.size(); ++i) {
-      const float scaled = x[i] * (127.0f / absmax);
+      const float scaled = x[i] * ((1.0f / absmax) * 127.0f);
       ASSERT_EQ(q[i], static_cast<int>(std::nearbyint(std::clamp(static_cast<double>(scaled), -128.0, 127.0))));
       sum += q[i];
     }

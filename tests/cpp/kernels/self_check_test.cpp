@@ -39,7 +39,7 @@ const WrongKernel kWrongKernels[] = {
        set.quantize = [](const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
          scalar().quantize(x, columns, q, row);
          for (int64_t k = 0; k < columns; ++k) {
-           const float scaled = x[k] * (127.0f / row->absmax);
+           const float scaled = x[k] * ((1.0f / row->absmax) * 127.0f);
            if (std::fabs(scaled) <= 127.0f) q[k] = static_cast<int8_t>(std::lround(scaled));
          }
        };
