@@ -10,19 +10,24 @@ namespace {
 
 bool is_floating(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
 
-void require_shape(const StoredTensor& tensor, const Shape& shape) {
-  if (tensor.shape != shape) {
-    throw ModelLoadError(concat("[tensor] ", tensor.name, " has shape ", shape_text(tensor.shape),
-                                ", the configuration needs ", shape_text(shape)));
-  }
+ModelLoadError wrong_shape(const StoredTensor& tensor, const std::string& needed) {
+  return ModelLoadError(concat("[tensor] ", tensor.label(), " has shape ", shape_text(tensor.shape),
+                               ", the configuration needs ", needed));
 }
 
 void require_floats(const StoredTensor& tensor, const Shape& shape) {
   if (!is_floating(tensor.dtype)) {
-    throw ModelLoadError(concat("[tensor] ", tensor.name, " must hold float32, float16 or bfloat16, got ",
+    throw ModelLoadError(concat("[tensor] ", tensor.label(), " must hold float32, float16 or bfloat16, got ",
                                 dtype_name(tensor.dtype)));
   }
-  require_shape(tensor, shape);
+  if (tensor.shape != shape) throw wrong_shape(tensor, shape_text(shape));
+}
+
+void require_stripes(const StoredTensor& tensor, int64_t rows, int64_t columns) {
+  const Shape shape = {(rows + 3) / 4, columns};
+  if (tensor.shape != shape) {
+    throw wrong_shape(tensor, concat(shape_text(shape), ": 4 rows a byte of the matrix ", shape_text({rows, columns})));
+  }
 }
 
 std::string some_of(const std::vector<std::string>& names) {
@@ -45,11 +50,11 @@ ValueId GraphBuilder::append(const std::string& name, OperatorKind kind, std::ve
 }
 
 const StoredTensor* GraphBuilder::find(const std::string& name) {
+  const bool first = used_.insert(name).second;
   if (!source_.contains(name)) {
-    if (std::find(missing_.begin(), missing_.end(), name) == missing_.end()) missing_.push_back(name);
+    if (first) missing_.push_back(name);
     return nullptr;
   }
-  used_.insert(name);
   return &source_.get(name);
 }
 
@@ -67,7 +72,7 @@ float GraphBuilder::find_scale(const std::string& name) {
   float scale;
   read_floats(*tensor, 0, 1, &scale);
   if (!std::isfinite(scale) || scale <= 0) {
-    throw ModelLoadError(concat("[tensor] ", tensor->name, " must be a finite scale > 0, got ", scale));
+    throw ModelLoadError(concat("[tensor] ", tensor->label(), " must be a finite scale > 0, got ", scale));
   }
   return scale;
 }
@@ -136,7 +141,7 @@ ValueId GraphBuilder::linear(ValueId x, const std::string& name, int64_t outputs
     if (stored->encoding == Encoding::kTernaryMasters) {
       require_floats(*stored, {outputs, weight.columns});
     } else {
-      require_shape(*stored, {(outputs + 3) / 4, weight.columns});
+      require_stripes(*stored, outputs, weight.columns);
       weight.stored_scale = find_scale(name);
       weight.direction = config_.scale_direction;
     }

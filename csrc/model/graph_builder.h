@@ -63,8 +63,8 @@ class GraphBuilder {
   std::vector<TernaryWeight> ternary_;
   std::vector<DenseWeight> dense_;
   std::vector<float> rope_frequencies_;
-  std::set<std::string> used_;
-  std::vector<std::string> missing_;
+  std::set<std::string> used_;        // names that were asked for
+  std::vector<std::string> missing_;  // of these, those that the source lacks, in order
 };
 
 }  // namespace tritium

@@ -19,6 +19,8 @@ uint64_t encoded_bytes(const StoredTensor& tensor) {
 
 }  // namespace
 
+std::string StoredTensor::label() const { return concat(name, " (", file->path().string(), ")"); }
+
 void TensorSource::add(StoredTensor tensor) {
   if (!tensor.file) throw ModelLoadError(concat("[tensor] ", tensor.name, ": no file given"));
   const uint64_t expected = encoded_bytes(tensor);
@@ -32,10 +34,9 @@ void TensorSource::add(StoredTensor tensor) {
                                 tensor.bytes, ") leave the file ", tensor.file->path().string(), " of ", available,
                                 " bytes"));
   }
+  if (contains(tensor.name)) throw ModelLoadError(concat("[tensor] ", tensor.label(), " is given twice"));
   const std::string name = tensor.name;
-  if (!tensors_.emplace(name, std::move(tensor)).second) {
-    throw ModelLoadError(concat("[tensor] ", name, " is given twice"));
-  }
+  tensors_.emplace(name, std::move(tensor));
 }
 
 const StoredTensor& TensorSource::get(const std::string& name) const {

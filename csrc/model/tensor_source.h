@@ -29,6 +29,7 @@ struct StoredTensor {
   uint64_t bytes = 0;
 
   const std::byte* data() const { return file->bytes().data() + offset; }
+  std::string label() const;  // "<name> (<file>)", for messages
 };
 
 class TensorSource {

@@ -261,7 +261,7 @@ TEST(CpuBackend, RefusesInvalidCodesAndKeepsNothing) {
   CpuBackend backend(2, kernels::best_kernel_set(), pool);
   const auto model = Model::create(tiny_config(), source);
   EXPECT_TRUE(contains(error_text<ModelLoadError>([&] { backend.optimize_model(model, {OptimizationLevel::kBasic, 1, 1, 1}); }),
-                       name + ": code 3 at row "));
+                       "): code 3 at row "));
   EXPECT_EQ(pool->stats().active, 0u);
 }
 

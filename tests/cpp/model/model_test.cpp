@@ -122,10 +122,10 @@ TEST(Model, RefusesShapesThatDoNotFitTheConfiguration) {
   EXPECT_TRUE(contains(load_error(config, source), "has shape [101, 48], the configuration needs [102, 48]"));
   config = tiny_config();
   config.intermediate_size = 85;
-  EXPECT_TRUE(contains(load_error(config, source), "gate_proj.weight has shape [21, 48], the configuration needs [22, 48]"));
+  EXPECT_TRUE(contains(load_error(config, source), "has shape [21, 48], the configuration needs [22, 48]: 4 rows a byte of the matrix [85, 48]"));
   config = tiny_config();
   config.heads = 4;
-  EXPECT_TRUE(contains(load_error(config, source), "q_proj.weight has shape [15, 48], the configuration needs [10, 48]"));
+  EXPECT_TRUE(contains(load_error(config, source), "has shape [15, 48], the configuration needs [10, 48]: 4 rows a byte"));
 }
 
 TEST(Model, RefusesAScaleThatIsNotAPositiveNumber) {
@@ -145,7 +145,7 @@ TEST(Model, RefusesMoreThanOneScale) {
   TensorWriter writer;
   writer.add_floats(name, {2}, {1, 1});
   source.add(writer.source().get(name));
-  EXPECT_TRUE(contains(load_error(tiny_config(), source), "weight_scale has shape [2], the configuration needs [1]"));
+  EXPECT_TRUE(contains(load_error(tiny_config(), source), "has shape [2], the configuration needs [1]"));
 }
 
 TEST(Model, RefusesAnUnknownFamily) {
