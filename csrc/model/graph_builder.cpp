@@ -17,8 +17,8 @@ ModelLoadError wrong_shape(const StoredTensor& tensor, const std::string& needed
 
 void require_floats(const StoredTensor& tensor, const Shape& shape) {
   if (!is_floating(tensor.dtype)) {
-    throw ModelLoadError(concat("[tensor] ", tensor.label(), " must hold float32, float16 or bfloat16, got ",
-                                dtype_name(tensor.dtype)));
+    throw ModelLoadError(
+        concat("[tensor] ", tensor.label(), " must hold float32, float16 or bfloat16, got ", dtype_name(tensor.dtype)));
   }
   if (tensor.shape != shape) throw wrong_shape(tensor, shape_text(shape));
 }
@@ -84,9 +84,8 @@ WeightId GraphBuilder::dense_weight(const std::string& name, const Shape& shape,
     weight.tensor = *tensor;
   }
   if (bias) weight.bias = find_bias(name, shape[0]);
-  const auto known = std::find_if(dense_.begin(), dense_.end(), [&](const DenseWeight& other) {
-    return other.tensor.name == weight.tensor.name;
-  });
+  const auto known = std::find_if(dense_.begin(), dense_.end(),
+                                  [&](const DenseWeight& other) { return other.tensor.name == weight.tensor.name; });
   if (known != dense_.end() && !bias) return static_cast<WeightId>(known - dense_.begin());
   dense_.push_back(std::move(weight));
   return static_cast<WeightId>(dense_.size()) - 1;
@@ -94,17 +93,17 @@ WeightId GraphBuilder::dense_weight(const std::string& name, const Shape& shape,
 
 void GraphBuilder::finish() const {
   if (!missing_.empty()) {
-    throw ModelLoadError(concat("[tensor] ", missing_.size(), " tensors that the configuration asks for are missing: ",
-                                some_of(missing_)));
+    throw ModelLoadError(concat("[tensor] ", missing_.size(),
+                                " tensors that the configuration asks for are missing: ", some_of(missing_)));
   }
   std::vector<std::string> unused;
   for (const std::string& name : source_.names()) {
     if (!used_.count(name)) unused.push_back(name);
   }
   if (!unused.empty()) {
-    throw ModelLoadError(concat("[tensor] ", unused.size(), " of ", source_.size(),
-                                " tensors have no place in the model that the configuration describes: ",
-                                some_of(unused)));
+    throw ModelLoadError(
+        concat("[tensor] ", unused.size(), " of ", source_.size(),
+               " tensors have no place in the model that the configuration describes: ", some_of(unused)));
   }
 }
 

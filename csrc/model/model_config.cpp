@@ -18,7 +18,8 @@ void check_size(const char* field, int64_t value, int64_t limit = kMaxSize) {
 }
 
 void check_eps(const char* field, double value) {
-  if (!(value > 0) || !(value < 1)) throw ModelLoadError(concat("[config] ", field, " must lie in (0, 1), got ", value));
+  if (!(value > 0) || !(value < 1))
+    throw ModelLoadError(concat("[config] ", field, " must lie in (0, 1), got ", value));
 }
 
 void check_positive(const char* field, double value) {

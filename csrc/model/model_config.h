@@ -14,8 +14,8 @@ enum class ActivationKind { kRelu2, kSilu };
 // What a stored weight scale does to the integer sum: y = acc * scale or y = acc / scale.
 enum class ScaleDirection { kMultiply, kDivide };
 
-std::string_view activation_name(ActivationKind kind);         // "relu2", "silu"
-ActivationKind parse_activation(std::string_view name);        // ModelLoadError lists the known names
+std::string_view activation_name(ActivationKind kind);            // "relu2", "silu"
+ActivationKind parse_activation(std::string_view name);           // ModelLoadError lists the known names
 std::string_view scale_direction_name(ScaleDirection direction);  // "multiply", "divide"
 ScaleDirection parse_scale_direction(std::string_view name);      // ModelLoadError lists the known names
 

@@ -42,7 +42,8 @@ struct RopeOp {
   std::vector<float> frequencies;  // (head_dim / 2) radians a position
 };
 
-// Appends k and v to the cache of `layer`, then causal softmax attention with grouped queries, scale 1 / sqrt(head_dim).
+// Appends k and v to the cache of `layer`, then causal softmax attention with grouped queries, scale 1 /
+// sqrt(head_dim).
 struct AttentionOp {
   int64_t layer;
   int64_t heads;

@@ -11,7 +11,8 @@ uint64_t encoded_bytes(const StoredTensor& tensor) {
     throw ModelLoadError(concat("[tensor] ", tensor.name, ": shape ", shape_text(tensor.shape), " is too large"));
   }
   if (tensor.encoding == Encoding::kTernaryStripes && (tensor.shape.size() != 2 || tensor.dtype != DType::kU8)) {
-    throw ModelLoadError(concat("[tensor] ", tensor.name, ": packed ternary weights must be uint8 with 2 dimensions, got ",
+    throw ModelLoadError(concat("[tensor] ", tensor.name,
+                                ": packed ternary weights must be uint8 with 2 dimensions, got ",
                                 dtype_name(tensor.dtype), " ", shape_text(tensor.shape)));
   }
   return static_cast<uint64_t>(count) * dtype_size(tensor.dtype);
@@ -25,8 +26,8 @@ void TensorSource::add(StoredTensor tensor) {
   if (!tensor.file) throw ModelLoadError(concat("[tensor] ", tensor.name, ": no file given"));
   const uint64_t expected = encoded_bytes(tensor);
   if (tensor.bytes != expected) {
-    throw ModelLoadError(concat("[tensor] ", tensor.name, ": ", tensor.bytes, " bytes stored, ", dtype_name(tensor.dtype),
-                                " ", shape_text(tensor.shape), " needs ", expected));
+    throw ModelLoadError(concat("[tensor] ", tensor.name, ": ", tensor.bytes, " bytes stored, ",
+                                dtype_name(tensor.dtype), " ", shape_text(tensor.shape), " needs ", expected));
   }
   const uint64_t available = tensor.file->bytes().size();
   if (tensor.offset > available || tensor.bytes > available - tensor.offset) {

@@ -68,7 +68,8 @@ float weight_scale(const TernaryWeight& weight, ThreadPool& threads) {
       double sum = 0;
       for (float value : row) sum += std::fabs(value);
       if (!std::isfinite(sum)) {
-        throw ModelLoadError(concat("[tensor] ", weight.tensor.label(), ": row ", n, " holds a weight that is not finite"));
+        throw ModelLoadError(
+            concat("[tensor] ", weight.tensor.label(), ": row ", n, " holds a weight that is not finite"));
       }
       row_sums[static_cast<size_t>(n)] = sum;
     }

@@ -72,6 +72,13 @@ SHAPES = {
         62, 90, heads=2, kv_heads=1, layers=2, vocab=90, head_dim=256, tied=False,
         activation="silu", rms_norm_eps=1e-6, rope_theta=1000042.0,
     ),
+    # those of fixtures, which are part of every clone
+    "small": Shape(36, 44, heads=3, kv_heads=1, layers=2, vocab=61),
+    "small-odd-rows": Shape(
+        34, 45, heads=2, kv_heads=1, layers=2, vocab=59, head_dim=26, tied=False,
+        rms_norm_eps=1e-6, rope_theta=1000042.0,
+    ),
+    "small-head-of-100": Shape(100, 33, heads=1, kv_heads=1, layers=1, vocab=63),
     # the inner width of the reproduction of 3B, no multiple of 128 or 256
     "inner-of-8640": Shape(
         100, 8640, heads=1, kv_heads=1, layers=1, vocab=50, activation="silu"
@@ -136,7 +143,17 @@ PARTS: dict[str, dict[str, Any]] = {
     "rope-linear-old": {"rope": {"rope_scaling": {"type": "linear", "factor": 2.5}}},
     "rope-llama3": {"rope": {"rope_parameters": LLAMA3_ROPE}},
     "rope-llama3-old": {"rope": {"rope_scaling": LLAMA3_ROPE}},
-}
+    "biases-rope-linear": {
+        "attention_bias": True, "mlp_bias": True, "rope": {"rope_parameters": LINEAR_ROPE},
+    },
+    "norms-biases-rope-llama3": {
+        "use_rms_norm": True, "attention_bias": True, "mlp_bias": True,
+        "rope": {"rope_scaling": LLAMA3_ROPE},
+    },
+    "norms-kept": {
+        "use_rms_norm": True, "kept": ("lm_head", "down_proj", "model.layers.0", "k_proj"),
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -188,7 +205,7 @@ class Case:
         It has no class for the reproductions, and packs matrices of 4 n rows only.
         """
         return self.family == "reproduction" or (
-            self.style.packed and self.shape in ("odd-rows", "head-of-256")
+            self.style.packed and self.shape in ("odd-rows", "small-odd-rows", "head-of-256")
         )
 
     def write_twin(self, folder: Path) -> None:

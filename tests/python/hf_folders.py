@@ -92,7 +92,7 @@ def with_header(header: str | bytes, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "bitnet": {"architectures": ["BitNetForCausalLM"], "model_type": "bitnet"},
     "reproduction": {
         "architectures": ["BitnetForCausalLM"], "model_type": "llama", "weight_bits": 1,

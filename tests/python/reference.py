@@ -259,9 +259,7 @@ class Rope:
         return np.where(waves < context / high, kept, mean)
 
 
-def rope_tables(
-    positions: NDArray[np.integer[Any]], frequencies: Floats
-) -> tuple[Floats, Floats]:
+def rope_tables(positions: NDArray[np.integer[Any]], frequencies: Floats) -> tuple[Floats, Floats]:
     """Cosine and sine (T, head_dim / 2) of the float32 angles position * frequency.
 
     The cosine and the sine are those of the real numbers, rounded to float32.

@@ -145,7 +145,9 @@ def as_table(facts: dict[str, Any]) -> str:
 
 
 def _rope_text(rope: dict[str, Any]) -> str:
-    numbers = [f"{name} {value:g}" for name, value in rope.items() if name not in ("theta", "scaling")]
+    numbers = [
+        f"{name} {value:g}" for name, value in rope.items() if name not in ("theta", "scaling")
+    ]
     scaling = "" if rope["scaling"] == "none" else f", {rope['scaling']} ({', '.join(numbers)})"
     return f"theta {rope['theta']:.10g}{scaling}"
 

@@ -108,9 +108,7 @@ def read_config(path: Path) -> CheckpointConfig:
             head_dim=_head_dim(fields, hidden_size, heads),
             context_length=context_length,
             rms_norm_eps=fields.number("rms_norm_eps", 1e-30, 0.999, family.rms_norm_eps),
-            rope=read_rope(
-                fields, default_theta=family.rope_theta, context_length=context_length
-            ),
+            rope=read_rope(fields, default_theta=family.rope_theta, context_length=context_length),
             activation=fields.choice("hidden_act", _ACTIVATIONS, family.activation),
             tied_head=fields.flag("tie_word_embeddings", False),
             scale_direction=(

@@ -27,8 +27,9 @@ TEST(Model, CountsItsParameters) {
 TEST(Model, DescribesItsGraph) {
   const std::string text = tiny_model()->graph().describe();
   EXPECT_TRUE(contains(text, "model.embed_tokens: embedding(token_ids) -> model.embed_tokens [tokens, 48]\n"));
-  EXPECT_TRUE(contains(text, "model.layers.1.mlp.down_proj: ternary_linear(model.layers.1.mlp.ffn_sub_norm) -> "
-                             "model.layers.1.mlp.down_proj [tokens, 48]\n"));
+  EXPECT_TRUE(contains(text,
+                       "model.layers.1.mlp.down_proj: ternary_linear(model.layers.1.mlp.ffn_sub_norm) -> "
+                       "model.layers.1.mlp.down_proj [tokens, 48]\n"));
   EXPECT_TRUE(contains(text, "dense_linear(model.norm) -> model.embed_tokens.output [outputs, 101]\n"));
 }
 
@@ -122,10 +123,12 @@ TEST(Model, RefusesShapesThatDoNotFitTheConfiguration) {
   EXPECT_TRUE(contains(load_error(config, source), "has shape [101, 48], the configuration needs [102, 48]"));
   config = tiny_config();
   config.intermediate_size = 85;
-  EXPECT_TRUE(contains(load_error(config, source), "has shape [21, 48], the configuration needs [22, 48]: 4 rows a byte of the matrix [85, 48]"));
+  EXPECT_TRUE(contains(load_error(config, source),
+                       "has shape [21, 48], the configuration needs [22, 48]: 4 rows a byte of the matrix [85, 48]"));
   config = tiny_config();
   config.heads = 4;
-  EXPECT_TRUE(contains(load_error(config, source), "has shape [15, 48], the configuration needs [10, 48]: 4 rows a byte"));
+  EXPECT_TRUE(
+      contains(load_error(config, source), "has shape [15, 48], the configuration needs [10, 48]: 4 rows a byte"));
 }
 
 TEST(Model, RefusesAScaleThatIsNotAPositiveNumber) {

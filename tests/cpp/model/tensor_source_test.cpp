@@ -50,7 +50,8 @@ TEST_F(TensorSourceTest, RefusesALengthThatDoesNotFitTheShape) {
   StoredTensor tensor = source.get("a");
   tensor.name = "b";
   tensor.shape = {4, 3};
-  EXPECT_TRUE(contains(error_text<ModelLoadError>([&] { source.add(tensor); }), "64 bytes stored, float32 [4, 3] needs 48"));
+  EXPECT_TRUE(
+      contains(error_text<ModelLoadError>([&] { source.add(tensor); }), "64 bytes stored, float32 [4, 3] needs 48"));
   tensor.shape = {INT64_MAX, INT64_MAX};
   EXPECT_TRUE(contains(error_text<ModelLoadError>([&] { source.add(tensor); }), "2^63"));
   tensor.shape = {-4, -4};

@@ -29,10 +29,10 @@ std::vector<int8_t> trits_of(const TernaryWeight& weight, float scale = 1) {
 TEST(TernaryWeight, ReadsThePackingOfTransformers) {
   TensorWriter writer;
   const TernaryWeight weight = packed_weight(writer, {152, 149, 146, 152, 149, 146, 152, 149}, 4, 8);
-  EXPECT_EQ(trits_of(weight), (std::vector<int8_t>{-1, 0, 1, -1, 0, 1, -1, 0,  //
-                                                   1, 0, -1, 1, 0, -1, 1, 0,   //
-                                                   0, 0, 0, 0, 0, 0, 0, 0,     //
-                                                   1, 1, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(trits_of(weight), (std::vector<int8_t>{-1, 0, 1,  -1, 0, 1,  -1, 0,  //
+                                                   1,  0, -1, 1,  0, -1, 1,  0,  //
+                                                   0,  0, 0,  0,  0, 0,  0,  0,  //
+                                                   1,  1, 1,  1,  1, 1,  1,  1}));
 }
 
 TEST(TernaryWeight, ReadsBackWhatWasPackedForRowsThatAreNoMultipleOfFour) {
@@ -98,8 +98,7 @@ TEST(TernaryWeight, WidensHalvesAndBfloats) {
   const TensorSource source = writer.source();
   float values[6];
   read_floats(source.get("half"), 0, 6, values);
-  EXPECT_EQ(std::vector<float>(values, values + 6),
-            (std::vector<float>{1, -2, 0x1p-24f, -0x1p-14f, 65504, 0}));
+  EXPECT_EQ(std::vector<float>(values, values + 6), (std::vector<float>{1, -2, 0x1p-24f, -0x1p-14f, 65504, 0}));
   EXPECT_TRUE(std::signbit(values[5]));
   read_floats(source.get("bfloat"), 1, 2, values);
   EXPECT_EQ(values[0], -2);

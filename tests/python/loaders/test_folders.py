@@ -307,7 +307,9 @@ def test_floats_in_offline_mode_are_refused(packed_folder):
 
 
 def test_the_names_of_a_reproduction_become_neutral(tmp_path):
-    write_bitnet_folder(tmp_path, seed=1, family="reproduction", form="masters", hidden=200, heads=2)
+    write_bitnet_folder(
+        tmp_path, seed=1, family="reproduction", form="masters", hidden=200, heads=2
+    )
     assert "model.layers.0.self_attn.inner_attn_ln.weight" in stored_tensors(tmp_path)
     model = tritium.load(tmp_path)
     assert (model.config.architecture, model.config.head_dim) == ("bitnet", 100)
