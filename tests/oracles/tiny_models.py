@@ -195,39 +195,34 @@ class Case:
             for stored in stored_as(style, name, master)
         )
         if self.family == "reproduction":
-            tensors = {renamed(name, back=True): tensor for name, tensor in tensors.items()}
+            tensors = {name_in_reproductions(name): x for name, x in tensors.items()}
         write_folder(folder, config_of(shape, style), tensors)
 
     @property
     def needs_twin(self) -> bool:
-        """Whether transformers cannot read the folder and is given the same model in another form.
+        """Whether transformers cannot read the folder and is given the same weights unpacked.
 
-        It has no class for the reproductions, and packs matrices of 4 n rows only.
+        It has room for packed matrices of 4 n rows only.
         """
-        return self.family == "reproduction" or (
-            self.style.packed and self.shape in ("odd-rows", "small-odd-rows", "head-of-256")
-        )
+        return self.style.packed and self.shape in ("odd-rows", "small-odd-rows", "head-of-256")
 
     def write_twin(self, folder: Path) -> None:
-        """The same model as transformers can read it."""
+        """The same model with every weight in floats, and a scale that multiplies.
+
+        AutoBitLinear takes weights that are not packed as they are.
+        """
         shape, style = SHAPES[self.shape], self.style
-        config = config_of(shape, style) | (FAMILIES["bitnet"] if style.family != "llama" else {})
-        config["quantization_config"] = {
-            "quant_method": "bitnet",
-            "linear_class": "autobitlinear",
-            "quantization_mode": "offline" if style.packed else "online",
-        }
+        config = config_of(shape, style)
+        config["quantization_config"] |= {"linear_class": "autobitlinear"}
         generator = torch.Generator().manual_seed(self.seed)
         tensors: dict[str, Tensor] = {}
         for name, master in random_masters(shape, style, generator):
-            if style.packed and name.endswith("_proj.weight"):
+            tensors[name] = master.to(style.dtype)
+            if name.endswith("_proj.weight"):
                 trits, mean = ternarized(master)
-                # An offline layer takes weights that are not packed as they are.
-                tensors[name] = trits.float()
+                tensors[name] = trits
                 scale = stored_scale(style, mean).float()
                 tensors[name + "_scale"] = 1 / scale if style.form == DIVIDE else scale
-            else:
-                tensors[name] = master.to(style.dtype)
         write_folder(folder, config, tensors)
 
 
@@ -362,10 +357,10 @@ def random_masters(
         yield "lm_head.weight", normal(shape.vocab, hidden)
 
 
-def renamed(name: str, *, back: bool = False) -> str:
-    """A reproduction's name as transformers has it, or `back`."""
+def name_in_reproductions(name: str) -> str:
+    """A name of transformers as the reproductions have it."""
     for theirs, ours in RENAMED.items():
-        name = name.replace(ours, theirs) if back else name.replace(theirs, ours)
+        name = name.replace(ours, theirs)
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # read when torch is imported
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, BitNetConfig, PreTrainedModel
 from transformers.integrations.bitnet import ActQuant, AutoBitLinear, BitLinear
 from transformers.models.bitnet import modeling_bitnet
 
@@ -53,15 +54,33 @@ def _sub_norm_of_all_heads() -> Iterator[None]:
         modeling_bitnet.BitNetAttention.__init__ = original
 
 
+# The reproductions of BitNet b1.58 have code of their own, which transformers does not have. They
+# are a BitNet with online weights, and these names instead of transformers'.
+NAMES = {"inner_attn_ln": "attn_sub_norm", "ffn_layernorm": "ffn_sub_norm"}
+
+
+def bitnet_config(values: dict[str, Any]) -> BitNetConfig:
+    """The configuration of a reproduction, from its config.json."""
+    own = ("architectures", "model_type", "auto_map", "weight_bits", "input_bits")
+    rule = {"linear_class": "autobitlinear", "quantization_mode": "online"}
+    return BitNetConfig(
+        **{name: value for name, value in values.items() if name not in own},
+        quantization_config={"quant_method": "bitnet", **rule},
+    )
+
+
 def load_float32(folder: Path) -> PreTrainedModel:
     """The folder's model, computing in float32 whatever its file holds."""
-    config = AutoConfig.from_pretrained(folder)
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    is_reproduction = values.get("architectures") == ["BitnetForCausalLM"]
+    config = bitnet_config(values) if is_reproduction else AutoConfig.from_pretrained(folder)
     with _sub_norm_of_all_heads():
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             attn_implementation="eager",
+            key_mapping=NAMES if is_reproduction else None,
             output_loading_info=True,
         )
     assert not any(loading.values()), loading  # every tensor was found and had its place
