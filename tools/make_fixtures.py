@@ -2,9 +2,9 @@
 
     python tools/make_fixtures.py        (needs `pip install tritium[oracles]`)
 
-Three tiny random models, one in each published form, and beside each what transformers computes
-from it in float32: the linear layers' inputs, int8 codes and outputs for a few tokens, the logits
-of a sequence, and greedy tokens.
+Tiny random models, at least one of each family in each published form, and beside each what
+transformers computes from it in float32: the linear layers' inputs, int8 codes and outputs for a
+few tokens, the logits of a sequence, and greedy tokens.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["TORCHDYNAMO_DISABLE"] = "1"  # compiling the quantisers takes a minute
@@ -31,9 +32,15 @@ from agreement import clear_positions
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
 CASES = {
-    "packed": Case("narrow", "packed", 0),
-    "masters": Case("odd-rows", "masters-bf16", 0),
-    "divide": Case("untied-silu", "divide", 0),
+    "packed": Case("bitnet", "small", "packed", 0),
+    "masters": Case("bitnet", "small-odd-rows", "masters-bf16", 0),
+    "divide": Case("bitnet", "small", "divide", 0),
+    "reproduction": Case("reproduction", "small-head-of-100", "masters-f16", 0),
+    "llama-divide": Case("llama", "small-odd-rows", "divide", 0),
+    "llama-packed": Case("llama", "small", "packed", 0, "biases-rope-linear"),
+    "llama-masters": Case("llama", "small", "masters-bf16", 0, "norms-biases-rope-llama3"),
+    "llama-kept": Case("llama", "small", "divide", 0, "norms-kept"),
+    "bitnet-biases": Case("bitnet", "small", "packed", 0, "norms-biases"),
 }
 LINEAR_TOKENS = [0, 33, 69]  # positions whose linear layers are kept
 PROMPT_TOKENS, NEW_TOKENS = 60, 16  # the answer crosses into the second page of 64 tokens
@@ -42,7 +49,10 @@ PROMPT_TOKENS, NEW_TOKENS = 60, 16  # the answer crosses into the second page of
 def write_fixture(case: Case, folder: Path) -> None:
     """Write the model of a case and transformers.npz."""
     case.write(folder)
-    model = transformers_model.load_float32(folder)
+    with tempfile.TemporaryDirectory() as twin:
+        if case.needs_twin:
+            case.write_twin(Path(twin))
+        model = transformers_model.load_float32(Path(twin) if case.needs_twin else folder)
     ids = case.token_ids()
     recording = transformers_model.record(model, ids)
     greedy, chosen_by = transformers_model.greedy(model, ids[:PROMPT_TOKENS], NEW_TOKENS)

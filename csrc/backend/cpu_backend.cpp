@@ -17,9 +17,9 @@ class CpuModel final : public PreparedModel {
   CpuModel(std::shared_ptr<const PackedWeights> weights, ExecutionPlan plan)
       : weights_(std::move(weights)), plan_(std::move(plan)) {
     for (const Step& step : plan_.steps) {
-      if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->theta, rope->head_dim);
+      if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->frequencies);
       const auto* attention = std::get_if<AttentionStep>(&step.kind);
-      if (attention && attention->rotates) add_rope_table(attention->theta, attention->attention.head_dim);
+      if (attention && attention->rotates) add_rope_table(attention->frequencies);
     }
   }
 
@@ -29,11 +29,11 @@ class CpuModel final : public PreparedModel {
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
 
  private:
-  void add_rope_table(double theta, int64_t head_dim) {
+  void add_rope_table(const std::vector<float>& frequencies) {
     for (const RopeTable& table : rope_tables_) {
-      if (table.theta() == theta && table.head_dim() == head_dim) return;
+      if (table.frequencies() == frequencies) return;
     }
-    rope_tables_.emplace_back(theta, head_dim, plan_.options.context_size);
+    rope_tables_.emplace_back(frequencies, plan_.options.context_size);
   }
 
   std::shared_ptr<const PackedWeights> weights_;

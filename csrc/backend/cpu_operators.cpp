@@ -6,9 +6,9 @@
 
 namespace tritium {
 
-const RopeTable& ForwardPass::rope_table(double theta, int64_t head_dim) const {
+const RopeTable& ForwardPass::rope_table(const std::vector<float>& frequencies) const {
   return *std::find_if(rope_tables.begin(), rope_tables.end(),
-                       [&](const RopeTable& table) { return table.theta() == theta && table.head_dim() == head_dim; });
+                       [&](const RopeTable& table) { return table.frequencies() == frequencies; });
 }
 
 int64_t ForwardPass::rows(PlanValueId value) const {
@@ -102,6 +102,7 @@ void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const 
     const int64_t panels = std::min(tile_panels, end - panel);
     const int64_t first = panel * kernels::kPanelRows;
     const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
+    const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
     const uint8_t* weights = matrix.panels.as<uint8_t>() + panel * kernels::panel_bytes(matrix.columns);
     for (int64_t row = 0; row < rows; row += tile_tokens) {
       const int64_t tokens = std::min(tile_tokens, rows - row);
@@ -109,7 +110,7 @@ void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const 
       for (int64_t t = 0; t < tokens; ++t) {
         const int64_t place = (row + t) * matrix.rows + first;
         pass.kernels.dequantize(sums + t * panels * kernels::kPanelRows, outputs, matrix.multiplier(x.absmax[row + t]),
-                                nullptr, residual ? residual + place : nullptr, y + place);
+                                bias, residual ? residual + place : nullptr, y + place);
       }
     }
   }
@@ -145,6 +146,11 @@ void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
   pass.threads.parallel_for(matrix.rows, [&](int64_t begin, int64_t end, int) {
     pass.kernels.dense_matmul(
         {matrix.row(begin), matrix.element, matrix.columns, end - begin, x, tokens, y + begin, matrix.rows});
+    if (matrix.bias.empty()) return;
+    for (int64_t t = 0; t < tokens; ++t) {
+      float* part = y + t * matrix.rows + begin;
+      pass.kernels.add(part, matrix.bias.data() + begin, end - begin, part);
+    }
   });
 }
 
@@ -152,7 +158,7 @@ void run(const ForwardPass& pass, const Step& step, const RopeOp& rope) {
   const int64_t n = width(pass, step.inputs[0]);
   const float* x = pass.floats(step.inputs[0]);
   float* y = pass.floats(step.outputs[0]);
-  const RopeTable& table = pass.rope_table(rope.theta, rope.head_dim);
+  const RopeTable& table = pass.rope_table(rope.frequencies);
   pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       std::memcpy(y + row * n, x + row * n, static_cast<size_t>(n) * sizeof(float));
@@ -171,7 +177,7 @@ class Rotation {
   Rotation(const ForwardPass& pass, const AttentionStep& step)
       : kernels_(pass.kernels),
         head_dim_(step.attention.head_dim),
-        table_(step.rotates ? &pass.rope_table(step.theta, head_dim_) : nullptr) {}
+        table_(step.rotates ? &pass.rope_table(step.frequencies) : nullptr) {}
 
   const float* operator()(const float* x, int64_t position, float* scratch) const {
     if (!table_) return x;

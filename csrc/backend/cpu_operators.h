@@ -39,7 +39,7 @@ struct ForwardPass {
   // Rows whose result is wanted.
   std::vector<int64_t> output_rows;
 
-  const RopeTable& rope_table(double theta, int64_t head_dim) const;
+  const RopeTable& rope_table(const std::vector<float>& frequencies) const;
   int64_t rows(PlanValueId value) const;
   float* floats(PlanValueId value) const;  // (rows, width)
   QuantizedRows quantized(PlanValueId value) const;

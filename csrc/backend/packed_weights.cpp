@@ -10,6 +10,14 @@ int64_t panels_bytes(const TernaryWeight& weight) {
   return kernels::panel_count(weight.rows) * kernels::panel_bytes(weight.columns);
 }
 
+std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float scale) {
+  if (!tensor) return {};
+  std::vector<float> bias(static_cast<size_t>(tensor->shape[0]));
+  read_floats(*tensor, 0, tensor->shape[0], bias.data());
+  for (float& value : bias) value *= scale;
+  return bias;
+}
+
 PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& kernels, ThreadPool& threads,
                          MemoryPool& pool) {
   PackedMatrix packed;
@@ -17,6 +25,7 @@ PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& 
   packed.columns = weight.columns;
   packed.direction = weight.direction;
   packed.scale = weight_scale(weight, threads);
+  packed.bias = read_bias(weight.bias, weight.scales_bias() ? packed.scale : 1.0f);
   packed.panels = pool.allocate(static_cast<size_t>(panels_bytes(weight)), kWeightsMemory);
   uint8_t* panels = packed.panels.as<uint8_t>();
   const int64_t bytes = kernels::panel_bytes(weight.columns);
@@ -61,9 +70,12 @@ const std::byte* DenseMatrix::row(int64_t n) const {
 
 int64_t packed_bytes(const Model& model) {
   int64_t bytes = 0;
-  for (const TernaryWeight& weight : model.ternary_weights()) bytes += panels_bytes(weight);
-  for (const StoredTensor& tensor : model.dense_weights()) {
-    if (is_vector(tensor)) bytes += element_count(tensor.shape) * 4;
+  for (const TernaryWeight& weight : model.ternary_weights()) {
+    bytes += panels_bytes(weight) + (weight.bias ? weight.rows * 4 : 0);
+  }
+  for (const DenseWeight& weight : model.dense_weights()) {
+    if (is_vector(weight.tensor)) bytes += element_count(weight.tensor.shape) * 4;
+    if (weight.bias) bytes += element_count(weight.bias->shape) * 4;
   }
   return bytes;
 }
@@ -95,9 +107,11 @@ std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> m
     packed->ternary.push_back(pack_matrix(weight, kernels, threads, pool));
     weight.tensor.file->drop(weight.tensor.offset, weight.tensor.bytes);
   }
-  for (const StoredTensor& tensor : model->dense_weights()) {
+  for (const DenseWeight& weight : model->dense_weights()) {
+    const StoredTensor& tensor = weight.tensor;
     const int64_t columns = tensor.shape.back();
-    packed->dense.push_back({tensor.data(), element_of(tensor.dtype), element_count(tensor.shape) / columns, columns});
+    packed->dense.push_back({tensor.data(), element_of(tensor.dtype), element_count(tensor.shape) / columns, columns,
+                             read_bias(weight.bias, 1.0f)});
     std::vector<float> values;
     if (is_vector(tensor)) {
       values.resize(static_cast<size_t>(columns));

@@ -18,6 +18,7 @@ struct PackedMatrix {
   int64_t columns = 0;
   float scale = 1;
   ScaleDirection direction = ScaleDirection::kMultiply;
+  std::vector<float> bias;  // (rows) or empty
 
   // What an integer sum is multiplied by when its row was quantised with `absmax`.
   float multiplier(float absmax) const {
@@ -30,6 +31,7 @@ struct DenseMatrix {
   kernels::Element element = kernels::Element::kF32;
   int64_t rows = 0;
   int64_t columns = 0;
+  std::vector<float> bias;  // (rows) or empty
 
   const std::byte* row(int64_t n) const;
 };

@@ -1,6 +1,7 @@
 #include "backend/rope_table.h"
 
 #include <cmath>
+#include <utility>
 
 namespace tritium {
 namespace {
@@ -50,20 +51,17 @@ SineCosine sine_cosine(double angle) {
 
 }  // namespace
 
-RopeTable::RopeTable(double theta, int64_t head_dim, int64_t positions)
-    : theta_(theta),
-      half_(head_dim / 2),
-      cosines_(static_cast<size_t>(positions * half_)),
-      sines_(static_cast<size_t>(positions * half_)) {
-  for (int64_t j = 0; j < half_; ++j) {
-    const float exponent = static_cast<float>(2 * j) / static_cast<float>(head_dim);
-    const float power = static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
-    const float frequency = 1.0f / power;
-    for (int64_t position = 0; position < positions; ++position) {
+RopeTable::RopeTable(std::vector<float> frequencies, int64_t positions)
+    : frequencies_(std::move(frequencies)),
+      cosines_(static_cast<size_t>(positions) * frequencies_.size()),
+      sines_(cosines_.size()) {
+  size_t place = 0;
+  for (int64_t position = 0; position < positions; ++position) {
+    for (float frequency : frequencies_) {
       const float angle = static_cast<float>(position) * frequency;
       const SineCosine value = sine_cosine(static_cast<double>(angle));
-      cosines_[static_cast<size_t>(position * half_ + j)] = static_cast<float>(value.cosine);
-      sines_[static_cast<size_t>(position * half_ + j)] = static_cast<float>(value.sine);
+      cosines_[place] = static_cast<float>(value.cosine);
+      sines_[place++] = static_cast<float>(value.sine);
     }
   }
 }

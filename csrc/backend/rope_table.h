@@ -8,19 +8,19 @@ namespace tritium {
 
 class RopeTable {
  public:
-  // Angles float32(position) * float32(1 / theta^(2j / head_dim)) for j < head_dim / 2.
-  RopeTable(double theta, int64_t head_dim, int64_t positions);
+  // Angles float32(position) * frequencies[j].
+  RopeTable(std::vector<float> frequencies, int64_t positions);
 
-  const float* cosine(int64_t position) const { return cosines_.data() + position * half_; }  // (head_dim / 2)
-  const float* sine(int64_t position) const { return sines_.data() + position * half_; }      // (head_dim / 2)
-  double theta() const { return theta_; }
-  int64_t head_dim() const { return 2 * half_; }
+  const float* cosine(int64_t position) const { return cosines_.data() + position * pairs(); }  // (pairs)
+  const float* sine(int64_t position) const { return sines_.data() + position * pairs(); }      // (pairs)
+  const std::vector<float>& frequencies() const { return frequencies_; }                        // (pairs)
 
  private:
-  double theta_;
-  int64_t half_;
-  std::vector<float> cosines_;  // (positions, head_dim / 2)
-  std::vector<float> sines_;    // (positions, head_dim / 2)
+  int64_t pairs() const { return static_cast<int64_t>(frequencies_.size()); }
+
+  std::vector<float> frequencies_;
+  std::vector<float> cosines_;  // (positions, pairs)
+  std::vector<float> sines_;    // (positions, pairs)
 };
 
 }  // namespace tritium

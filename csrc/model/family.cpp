@@ -6,7 +6,8 @@ namespace tritium {
 
 FamilyBuilder find_family(const std::string& architecture) {
   if (architecture == "bitnet") return build_bitnet;
-  throw ModelLoadError(concat("[config] unknown architecture '", architecture, "'; known are bitnet"));
+  if (architecture == "llama") return build_llama;
+  throw ModelLoadError(concat("[config] unknown architecture '", architecture, "'; known are bitnet, llama"));
 }
 
 }  // namespace tritium

@@ -10,6 +10,7 @@ std::shared_ptr<const Model> Model::create(const ModelConfig& config, const Tens
   config.validate();
   GraphBuilder builder(config, source);
   find_family(config.architecture)(config, builder);
+  builder.finish();
   std::shared_ptr<Model> model(new Model);
   model->config_ = config;
   model->graph_ = builder.take_graph();
@@ -26,7 +27,10 @@ int64_t Model::ternary_parameter_count() const {
 
 int64_t Model::parameter_count() const {
   int64_t count = ternary_parameter_count();
-  for (const StoredTensor& tensor : dense_weights_) count += element_count(tensor.shape);
+  for (const TernaryWeight& weight : ternary_weights_) count += weight.bias ? weight.rows : 0;
+  for (const DenseWeight& weight : dense_weights_) {
+    count += element_count(weight.tensor.shape) + (weight.bias ? element_count(weight.bias->shape) : 0);
+  }
   return count;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/graph.h"
+#include "model/graph_builder.h"
 #include "model/model_config.h"
 #include "model/tensor_source.h"
 #include "model/ternary_weight.h"
@@ -19,7 +20,7 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const Graph& graph() const { return graph_; }
   const std::vector<TernaryWeight>& ternary_weights() const { return ternary_weights_; }
-  const std::vector<StoredTensor>& dense_weights() const { return dense_weights_; }
+  const std::vector<DenseWeight>& dense_weights() const { return dense_weights_; }
 
   int64_t parameter_count() const;
   int64_t ternary_parameter_count() const;
@@ -31,7 +32,7 @@ class Model {
   ModelConfig config_;
   Graph graph_;
   std::vector<TernaryWeight> ternary_weights_;
-  std::vector<StoredTensor> dense_weights_;
+  std::vector<DenseWeight> dense_weights_;
 };
 
 }  // namespace tritium

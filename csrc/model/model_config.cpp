@@ -17,6 +17,17 @@ void check_size(const char* field, int64_t value, int64_t limit = kMaxSize) {
   }
 }
 
+void check_eps(const char* field, double value) {
+  if (!(value > 0) || !(value < 1))
+    throw ModelLoadError(concat("[config] ", field, " must lie in (0, 1), got ", value));
+}
+
+void check_positive(const char* field, double value) {
+  if (!(value > 0) || !std::isfinite(value)) {
+    throw ModelLoadError(concat("[config] ", field, " must be a finite number > 0, got ", value));
+  }
+}
+
 }  // namespace
 
 std::string_view activation_name(ActivationKind kind) { return kind == ActivationKind::kRelu2 ? "relu2" : "silu"; }
@@ -53,12 +64,44 @@ void ModelConfig::validate() const {
     throw ModelLoadError(concat("[config] head_dim must be even for rotary positions, got ", head_dim));
   }
   check_size("heads * head_dim", heads * head_dim, kMaxWidth);
-  if (!(rms_norm_eps > 0) || !(rms_norm_eps < 1)) {
-    throw ModelLoadError(concat("[config] rms_norm_eps must lie in (0, 1), got ", rms_norm_eps));
+  check_eps("rms_norm_eps", rms_norm_eps);
+  if (linear_norm_eps) check_eps("linear_norm_eps", *linear_norm_eps);
+  if (!(rope.theta >= 1) || !std::isfinite(rope.theta)) {
+    throw ModelLoadError(concat("[config] rope_theta must be a finite number >= 1, got ", rope.theta));
   }
-  if (!(rope_theta >= 1) || !std::isfinite(rope_theta)) {
-    throw ModelLoadError(concat("[config] rope_theta must be a finite number >= 1, got ", rope_theta));
+  if (rope.scaling == RopeConfig::Scaling::kNone) return;
+  check_positive("rope factor", rope.factor);
+  if (rope.scaling == RopeConfig::Scaling::kLinear) return;
+  check_positive("rope low_freq_factor", rope.low_freq_factor);
+  check_positive("rope original context", rope.original_context);
+  if (!(rope.high_freq_factor > rope.low_freq_factor) || !std::isfinite(rope.high_freq_factor)) {
+    throw ModelLoadError(concat("[config] rope high_freq_factor must be greater than low_freq_factor ",
+                                rope.low_freq_factor, ", got ", rope.high_freq_factor));
   }
+}
+
+std::vector<float> RopeConfig::frequencies(int64_t head_dim) const {
+  std::vector<float> result(static_cast<size_t>(head_dim / 2));
+  for (size_t j = 0; j < result.size(); ++j) {
+    const float exponent = static_cast<float>(2 * j) / static_cast<float>(head_dim);
+    const float frequency = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
+    result[j] = scaled(frequency);
+  }
+  return result;
+}
+
+float RopeConfig::scaled(float frequency) const {
+  const float divided = frequency / static_cast<float>(factor);
+  if (scaling == Scaling::kNone) return frequency;
+  if (scaling == Scaling::kLinear) return divided;
+  const float wavelength = static_cast<float>(2 * 3.14159265358979323846) / frequency;
+  const float low = static_cast<float>(low_freq_factor);
+  const float high = static_cast<float>(high_freq_factor);
+  const float context = static_cast<float>(original_context);
+  if (wavelength > context / low) return divided;
+  if (wavelength < context / high) return frequency;
+  const float smooth = (context / wavelength - low) / (high - low);
+  return (1.0f - smooth) * divided + smooth * frequency;
 }
 
 }  // namespace tritium

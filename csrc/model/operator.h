@@ -35,11 +35,11 @@ struct DenseLinearOp {
   WeightId weight;  // dense (outputs, inputs)
 };
 
-// Rotary positions, half-split pairs (j, j + head_dim / 2), angle position * theta^(-2j / head_dim) (arXiv:2104.09864).
+// Rotary positions: pairs (j, j + head_dim / 2) turn by position * frequency j (arXiv:2104.09864).
 struct RopeOp {
   int64_t heads;
   int64_t head_dim;
-  double theta;
+  std::vector<float> frequencies;  // (head_dim / 2) radians a position
 };
 
 // Appends k and v to the cache of `layer`, then causal softmax attention with grouped queries, scale 1 /

@@ -7,21 +7,20 @@ namespace {
 
 uint64_t encoded_bytes(const StoredTensor& tensor) {
   const int64_t count = element_count(tensor.shape);
-  if (tensor.encoding == Encoding::kPlain) {
-    if (count > INT64_MAX / 8) {
-      throw ModelLoadError(concat("[tensor] ", tensor.name, ": shape ", shape_text(tensor.shape), " is too large"));
-    }
-    return static_cast<uint64_t>(count) * dtype_size(tensor.dtype);
+  if (count > INT64_MAX / 8) {
+    throw ModelLoadError(concat("[tensor] ", tensor.name, ": shape ", shape_text(tensor.shape), " is too large"));
   }
-  if (tensor.shape.size() != 2 || tensor.dtype != DType::kU8) {
+  if (tensor.encoding == Encoding::kTernaryStripes && (tensor.shape.size() != 2 || tensor.dtype != DType::kU8)) {
     throw ModelLoadError(concat("[tensor] ", tensor.name,
                                 ": packed ternary weights must be uint8 with 2 dimensions, got ",
                                 dtype_name(tensor.dtype), " ", shape_text(tensor.shape)));
   }
-  return static_cast<uint64_t>((tensor.shape[0] + 3) / 4) * static_cast<uint64_t>(tensor.shape[1]);
+  return static_cast<uint64_t>(count) * dtype_size(tensor.dtype);
 }
 
 }  // namespace
+
+std::string StoredTensor::label() const { return concat(name, " (", file->path().string(), ")"); }
 
 void TensorSource::add(StoredTensor tensor) {
   if (!tensor.file) throw ModelLoadError(concat("[tensor] ", tensor.name, ": no file given"));
@@ -36,10 +35,9 @@ void TensorSource::add(StoredTensor tensor) {
                                 tensor.bytes, ") leave the file ", tensor.file->path().string(), " of ", available,
                                 " bytes"));
   }
+  if (contains(tensor.name)) throw ModelLoadError(concat("[tensor] ", tensor.label(), " is given twice"));
   const std::string name = tensor.name;
-  if (!tensors_.emplace(name, std::move(tensor)).second) {
-    throw ModelLoadError(concat("[tensor] ", name, " is given twice"));
-  }
+  tensors_.emplace(name, std::move(tensor));
 }
 
 const StoredTensor& TensorSource::get(const std::string& name) const {

@@ -13,7 +13,8 @@
 namespace tritium {
 
 enum class Encoding {
-  kPlain,           // elements of the dtype, row-major
+  kPlain,           // elements of the dtype, row-major, used as they are
+  kTernaryMasters,  // floats, row-major, that stand for ternary weights: their absmean quantisation is what counts
   kTernaryStripes,  // uint8 (ceil(rows / 4), columns): bits 2i, 2i + 1 of byte [r][k] hold (weight + 1) of row
                     // i * ceil(rows / 4) + r. The packing of Hugging Face transformers' BitNet.
 };
@@ -22,12 +23,13 @@ struct StoredTensor {
   std::string name;
   DType dtype = DType::kF32;
   Encoding encoding = Encoding::kPlain;
-  Shape shape;  // logical: (rows, columns) of the weight for ternary encodings
+  Shape shape;  // as stored
   std::shared_ptr<const MappedFile> file;
   uint64_t offset = 0;  // bytes from the start of the file
   uint64_t bytes = 0;
 
   const std::byte* data() const { return file->bytes().data() + offset; }
+  std::string label() const;  // "<name> (<file>)", for messages
 };
 
 class TensorSource {

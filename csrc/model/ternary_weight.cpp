@@ -58,7 +58,7 @@ void read_striped_row(const TernaryWeight& weight, int64_t row, int8_t* trits) {
   if (invalid == 0) return;
   for (k = 0; k < weight.columns; ++k) {
     if (((static_cast<int>(bytes[k]) >> shift) & 3) == 3) {
-      throw ModelLoadError(concat("[tensor] ", weight.tensor.name, ": code 3 at row ", row, ", column ", k,
+      throw ModelLoadError(concat("[tensor] ", weight.tensor.label(), ": code 3 at row ", row, ", column ", k,
                                   "; ternary codes are 0, 1, 2"));
     }
   }
@@ -83,7 +83,7 @@ float weight_scale(const TernaryWeight& weight, ThreadPool& threads) {
       for (float value : row) sum += std::fabs(value);
       if (!std::isfinite(sum)) {
         throw ModelLoadError(
-            concat("[tensor] ", weight.tensor.name, ": row ", n, " holds a weight that is not finite"));
+            concat("[tensor] ", weight.tensor.label(), ": row ", n, " holds a weight that is not finite"));
       }
       row_sums[static_cast<size_t>(n)] = sum;
     }

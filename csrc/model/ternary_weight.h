@@ -1,4 +1,5 @@
-// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale, read row by row from whatever bytes hold it.
+// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale and perhaps a bias, read row by row from whatever
+// bytes hold it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,10 @@ struct TernaryWeight {
   // Stored with packed codes; absent for masters, whose scale is mean |W| and multiplies (arXiv:2402.17764, absmean).
   std::optional<float> stored_scale;
   ScaleDirection direction = ScaleDirection::kMultiply;
+  std::optional<StoredTensor> bias;  // floats (rows)
 
+  // AutoBitLinear of transformers adds the bias before it multiplies a stored scale.
+  bool scales_bias() const { return stored_scale && direction == ScaleDirection::kMultiply; }
   bool is_masters() const { return !stored_scale.has_value(); }
 };
 

@@ -18,7 +18,7 @@ void lower(const Operator& op, ExecutionPlan& plan) {
                    plan.steps.push_back({op.name, QuantizeStep{}, {op.inputs[0]}, {quantized}});
                    plan.steps.push_back({op.name, TernaryMatmulStep{{linear.weight}}, {quantized}, {op.output}});
                  },
-                 [&](const AttentionOp& attention) { same(AttentionStep{attention}); },
+                 [&](const AttentionOp& attention) { same(AttentionStep{attention, false, {}}); },
                  [&](const auto& kind) { same(kind); },
              },
              op.kind);

@@ -40,7 +40,7 @@ struct TernaryMatmulStep {
 struct AttentionStep {
   AttentionOp attention;
   bool rotates = false;
-  double theta = 0;  // of the rotary positions, if it rotates
+  std::vector<float> frequencies;  // of the rotary positions, if it rotates; as in RopeOp
 };
 
 using StepKind = std::variant<EmbeddingOp, RmsNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,

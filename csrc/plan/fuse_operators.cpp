@@ -136,10 +136,10 @@ int rope_into_attention(ExecutionPlan& plan) {
     if (q < 0 || k < 0 || q == k) continue;
     const RopeOp* q_rope = as<RopeOp>(plan.steps[q]);
     const RopeOp* k_rope = as<RopeOp>(plan.steps[k]);
-    if (!q_rope || !k_rope || q_rope->theta != k_rope->theta) continue;
+    if (!q_rope || !k_rope || q_rope->frequencies != k_rope->frequencies) continue;
     if (!read_only_by(plan, plan.steps[i].inputs[0], i) || !read_only_by(plan, plan.steps[i].inputs[1], i)) continue;
     attention->rotates = true;
-    attention->theta = q_rope->theta;
+    attention->frequencies = q_rope->frequencies;
     plan.steps[i].inputs[0] = plan.steps[q].inputs[0];
     plan.steps[i].inputs[1] = plan.steps[k].inputs[0];
     erase_step(plan, static_cast<size_t>(std::max(q, k)));

@@ -19,14 +19,28 @@ DType parse_dtype(const std::string& name) {
 
 Encoding parse_encoding(const std::string& name) {
   if (name == "plain") return Encoding::kPlain;
+  if (name == "ternary_masters") return Encoding::kTernaryMasters;
   if (name == "ternary_stripes") return Encoding::kTernaryStripes;
-  throw ModelLoadError(concat("[tensor] unknown encoding '", name, "'; known are plain, ternary_stripes"));
+  throw ModelLoadError(
+      concat("[tensor] unknown encoding '", name, "'; known are plain, ternary_masters, ternary_stripes"));
+}
+
+RopeConfig::Scaling parse_scaling(const std::string& name) {
+  if (name == "none") return RopeConfig::Scaling::kNone;
+  if (name == "linear") return RopeConfig::Scaling::kLinear;
+  if (name == "llama3") return RopeConfig::Scaling::kLlama3;
+  throw ModelLoadError(concat("[config] unknown rope scaling '", name, "'; known are none, linear, llama3"));
+}
+
+const char* scaling_name(RopeConfig::Scaling scaling) {
+  return scaling == RopeConfig::Scaling::kNone ? "none" : scaling == RopeConfig::Scaling::kLinear ? "linear" : "llama3";
 }
 
 ModelConfig make_config(std::string architecture, int64_t vocab_size, int64_t hidden_size, int64_t intermediate_size,
                         int64_t layers, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t context_length,
-                        double rms_norm_eps, double rope_theta, const std::string& activation, bool tied_head,
-                        const std::string& scale_direction) {
+                        double rms_norm_eps, const RopeConfig& rope, const std::string& activation, bool tied_head,
+                        const std::string& scale_direction, bool attention_bias, bool mlp_bias,
+                        std::optional<double> linear_norm_eps) {
   ModelConfig config;
   config.architecture = std::move(architecture);
   config.vocab_size = vocab_size;
@@ -38,10 +52,13 @@ ModelConfig make_config(std::string architecture, int64_t vocab_size, int64_t hi
   config.head_dim = head_dim;
   config.context_length = context_length;
   config.rms_norm_eps = rms_norm_eps;
-  config.rope_theta = rope_theta;
+  config.rope = rope;
   config.activation = parse_activation(activation);
   config.tied_head = tied_head;
   config.scale_direction = parse_scale_direction(scale_direction);
+  config.attention_bias = attention_bias;
+  config.mlp_bias = mlp_bias;
+  config.linear_norm_eps = linear_norm_eps;
   config.validate();
   return config;
 }
@@ -84,11 +101,33 @@ void bind_mapped_file(py::module_& module) {
 }
 
 void bind_config(py::module_& module) {
+  py::class_<RopeConfig>(module, "RopeConfig")
+      .def(py::init([](double theta, const std::string& scaling, double factor, double low_freq_factor,
+                       double high_freq_factor, double original_context) {
+             RopeConfig rope;
+             rope.theta = theta;
+             rope.scaling = parse_scaling(scaling);
+             rope.factor = factor;
+             rope.low_freq_factor = low_freq_factor;
+             rope.high_freq_factor = high_freq_factor;
+             rope.original_context = original_context;
+             return rope;
+           }),
+           py::kw_only(), py::arg("theta"), py::arg("scaling") = "none", py::arg("factor") = 1.0,
+           py::arg("low_freq_factor") = 1.0, py::arg("high_freq_factor") = 4.0, py::arg("original_context") = 8192.0)
+      .def_readonly("theta", &RopeConfig::theta)
+      .def_property_readonly("scaling", [](const RopeConfig& rope) { return scaling_name(rope.scaling); })
+      .def_readonly("factor", &RopeConfig::factor)
+      .def_readonly("low_freq_factor", &RopeConfig::low_freq_factor)
+      .def_readonly("high_freq_factor", &RopeConfig::high_freq_factor)
+      .def_readonly("original_context", &RopeConfig::original_context);
+
   py::class_<ModelConfig>(module, "ModelConfig")
       .def(py::init(&make_config), py::kw_only(), py::arg("architecture"), py::arg("vocab_size"),
            py::arg("hidden_size"), py::arg("intermediate_size"), py::arg("layers"), py::arg("heads"),
            py::arg("kv_heads"), py::arg("head_dim"), py::arg("context_length"), py::arg("rms_norm_eps"),
-           py::arg("rope_theta"), py::arg("activation"), py::arg("tied_head"), py::arg("scale_direction") = "multiply")
+           py::arg("rope"), py::arg("activation"), py::arg("tied_head"), py::arg("scale_direction") = "multiply",
+           py::arg("attention_bias") = false, py::arg("mlp_bias") = false, py::arg("linear_norm_eps") = py::none())
       .def_readonly("architecture", &ModelConfig::architecture)
       .def_readonly("vocab_size", &ModelConfig::vocab_size)
       .def_readonly("hidden_size", &ModelConfig::hidden_size)
@@ -99,7 +138,10 @@ void bind_config(py::module_& module) {
       .def_readonly("head_dim", &ModelConfig::head_dim)
       .def_readonly("context_length", &ModelConfig::context_length)
       .def_readonly("rms_norm_eps", &ModelConfig::rms_norm_eps)
-      .def_readonly("rope_theta", &ModelConfig::rope_theta)
+      .def_readonly("rope", &ModelConfig::rope)
+      .def_readonly("attention_bias", &ModelConfig::attention_bias)
+      .def_readonly("mlp_bias", &ModelConfig::mlp_bias)
+      .def_readonly("linear_norm_eps", &ModelConfig::linear_norm_eps)
       .def_property_readonly("activation", [](const ModelConfig& c) { return activation_name(c.activation); })
       .def_readonly("tied_head", &ModelConfig::tied_head)
       .def_property_readonly("scale_direction",

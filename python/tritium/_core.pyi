@@ -29,6 +29,28 @@ class MappedFile:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+class RopeConfig:
+    """Rotary positions: base and stretching of the frequencies; the fields of Hugging Face's
+    rope_parameters.
+    """
+
+    def __init__(
+        self,
+        *,
+        theta: float,
+        scaling: str = "none",  # "none" | "linear" | "llama3"
+        factor: float = 1.0,
+        low_freq_factor: float = 1.0,  # these three for "llama3"
+        high_freq_factor: float = 4.0,
+        original_context: float = 8192.0,  # tokens
+    ) -> None: ...
+    theta: float
+    scaling: str
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: float
+
 class ModelConfig:
     """Sizes and rules of a decoder language model. The constructor validates: ModelLoadError names
     the field.
@@ -37,7 +59,7 @@ class ModelConfig:
     def __init__(
         self,
         *,
-        architecture: str,  # "bitnet"
+        architecture: str,  # "bitnet" | "llama"
         vocab_size: int,
         hidden_size: int,
         intermediate_size: int,
@@ -47,10 +69,14 @@ class ModelConfig:
         head_dim: int,
         context_length: int,
         rms_norm_eps: float,
-        rope_theta: float,
+        rope: RopeConfig,
         activation: str,  # "relu2" | "silu"
         tied_head: bool,
         scale_direction: str = "multiply",  # y = acc * scale ("multiply") or acc / scale ("divide")
+        attention_bias: bool = False,  # of q, k, v and o
+        mlp_bias: bool = False,  # of gate, up and down
+        # a norm in front of every ternary linear, "<name>.rms_norm.weight"
+        linear_norm_eps: float | None = None,
     ) -> None: ...
     architecture: str
     vocab_size: int
@@ -62,7 +88,10 @@ class ModelConfig:
     head_dim: int
     context_length: int
     rms_norm_eps: float
-    rope_theta: float
+    rope: RopeConfig
+    attention_bias: bool
+    mlp_bias: bool
+    linear_norm_eps: float | None
     activation: str
     tied_head: bool
     scale_direction: str
@@ -78,8 +107,10 @@ class TensorSource:
         name: str,
         *,
         dtype: str,  # "float32" | "float16" | "bfloat16" | "uint8"
-        encoding: str,  # "plain" | "ternary_stripes" (2-bit codes, four stripes of rows)
-        shape: Sequence[int],  # the logical shape: (rows, columns) for ternary_stripes
+        # "plain" (used as it is) | "ternary_masters" (floats that stand for ternary weights) |
+        encoding: str,
+        # "ternary_stripes" (2-bit codes, four stripes of rows)
+        shape: Sequence[int],  # as stored: (ceil(rows / 4), columns) for ternary_stripes
         file: MappedFile,
         offset: int,  # bytes from the start of the file
         nbytes: int,
@@ -96,9 +127,9 @@ class Model:
     """A model: configuration, tensors and operator graph. Immutable."""
 
     def __init__(self, config: ModelConfig, source: TensorSource) -> None:
-        """ModelLoadError if a tensor is missing, has a wrong shape or dtype, or a scale is not
-        finite.
-        """
+        """ModelLoadError if tensors are missing or have no place in the model, one has a wrong
+        shape or dtype, or a
+        scale is not finite."""
 
     @property
     def config(self) -> ModelConfig: ...

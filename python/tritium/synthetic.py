@@ -75,7 +75,7 @@ def _config(geometry: Geometry) -> _core.ModelConfig:
         head_dim=geometry.head_dim,
         context_length=geometry.context_length,
         rms_norm_eps=geometry.rms_norm_eps,
-        rope_theta=geometry.rope_theta,
+        rope=_core.RopeConfig(theta=geometry.rope_theta),
         activation="relu2",
         tied_head=True,
     )
@@ -103,7 +103,7 @@ def _source(geometry: Geometry, random: np.random.Generator) -> _core.TensorSour
             f"{name}.weight",
             dtype="uint8",
             encoding="ternary_stripes",
-            shape=[rows, columns],
+            shape=[-(-rows // 4), columns],
             file=codes,
             offset=int(random.integers(_CODE_BYTES_SPARE)),
             nbytes=-(-rows // 4) * columns,

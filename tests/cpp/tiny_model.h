@@ -27,7 +27,7 @@ inline ModelConfig tiny_config() {
   config.head_dim = 10;  // not hidden_size / heads
   config.context_length = 300;
   config.rms_norm_eps = 1e-5;
-  config.rope_theta = 10000;
+  config.rope.theta = 10000;
   return config;
 }
 
@@ -51,8 +51,9 @@ class TensorWriter {
     const auto* first = static_cast<const char*>(data);
     bytes_.insert(bytes_.end(), first, first + bytes);
   }
-  void add_floats(const std::string& name, Shape shape, const std::vector<float>& values) {
-    add(name, DType::kF32, Encoding::kPlain, std::move(shape), values.data(), values.size() * 4);
+  void add_floats(const std::string& name, Shape shape, const std::vector<float>& values,
+                  Encoding encoding = Encoding::kPlain) {
+    add(name, DType::kF32, encoding, std::move(shape), values.data(), values.size() * 4);
   }
 
   // The file may be removed while it is mapped, but on Windows.
@@ -97,18 +98,23 @@ inline TensorSource tiny_source(const ModelConfig& config, WeightForm form, uint
   const auto missing = [&](const std::string& name) {
     return std::find(broken.begin(), broken.end(), name) != broken.end();
   };
-  const auto floats = [&](const std::string& name, Shape shape, float mean, float deviation) {
+  const auto floats = [&](const std::string& name, Shape shape, float mean, float deviation,
+                          Encoding encoding = Encoding::kPlain) {
     std::vector<float> values(static_cast<size_t>(element_count(shape)));
     for (float& value : values) value = mean + deviation * normal(random);
-    if (!missing(name)) writer.add_floats(name, std::move(shape), values);
+    if (!missing(name)) writer.add_floats(name, std::move(shape), values, encoding);
   };
-  const auto linear = [&](const std::string& name, int64_t rows, int64_t columns) {
-    if (form == WeightForm::kMasters) return floats(name + ".weight", {rows, columns}, 0, 1);
+  const auto linear = [&](const std::string& name, int64_t rows, int64_t columns, bool bias) {
+    if (config.linear_norm_eps) floats(name + ".rms_norm.weight", {columns}, 1, 0.1f);
+    if (bias) floats(name + ".bias", {rows}, 0, 1);
+    if (form == WeightForm::kMasters) {
+      return floats(name + ".weight", {rows, columns}, 0, 1, Encoding::kTernaryMasters);
+    }
     std::vector<int8_t> trits(static_cast<size_t>(rows * columns));
     for (int8_t& trit : trits) trit = static_cast<int8_t>(static_cast<int>(random() % 3) - 1);
     const std::vector<uint8_t> packed = pack_stripes(trits, rows, columns);
     if (!missing(name + ".weight")) {
-      writer.add(name + ".weight", DType::kU8, Encoding::kTernaryStripes, {rows, columns}, packed.data(),
+      writer.add(name + ".weight", DType::kU8, Encoding::kTernaryStripes, {(rows + 3) / 4, columns}, packed.data(),
                  packed.size());
     }
     floats(name + ".weight_scale", {1}, 0.8f, 0.05f);
@@ -121,15 +127,17 @@ inline TensorSource tiny_source(const ModelConfig& config, WeightForm form, uint
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
     floats(prefix + "input_layernorm.weight", {config.hidden_size}, 1, 0.1f);
     floats(prefix + "post_attention_layernorm.weight", {config.hidden_size}, 1, 0.1f);
-    floats(prefix + "self_attn.attn_sub_norm.weight", {q}, 1, 0.1f);
-    floats(prefix + "mlp.ffn_sub_norm.weight", {config.intermediate_size}, 1, 0.1f);
-    linear(prefix + "self_attn.q_proj", q, config.hidden_size);
-    linear(prefix + "self_attn.k_proj", kv, config.hidden_size);
-    linear(prefix + "self_attn.v_proj", kv, config.hidden_size);
-    linear(prefix + "self_attn.o_proj", config.hidden_size, q);
-    linear(prefix + "mlp.gate_proj", config.intermediate_size, config.hidden_size);
-    linear(prefix + "mlp.up_proj", config.intermediate_size, config.hidden_size);
-    linear(prefix + "mlp.down_proj", config.hidden_size, config.intermediate_size);
+    if (config.architecture == "bitnet") {
+      floats(prefix + "self_attn.attn_sub_norm.weight", {q}, 1, 0.1f);
+      floats(prefix + "mlp.ffn_sub_norm.weight", {config.intermediate_size}, 1, 0.1f);
+    }
+    linear(prefix + "self_attn.q_proj", q, config.hidden_size, config.attention_bias);
+    linear(prefix + "self_attn.k_proj", kv, config.hidden_size, config.attention_bias);
+    linear(prefix + "self_attn.v_proj", kv, config.hidden_size, config.attention_bias);
+    linear(prefix + "self_attn.o_proj", config.hidden_size, q, config.attention_bias);
+    linear(prefix + "mlp.gate_proj", config.intermediate_size, config.hidden_size, config.mlp_bias);
+    linear(prefix + "mlp.up_proj", config.intermediate_size, config.hidden_size, config.mlp_bias);
+    linear(prefix + "mlp.down_proj", config.hidden_size, config.intermediate_size, config.mlp_bias);
   }
   if (!config.tied_head) floats("lm_head.weight", {config.vocab_size, config.hidden_size}, 0, 1);
   return writer.source();

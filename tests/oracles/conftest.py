@@ -15,6 +15,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
 
 import pytest
 
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[2]
+
+
 ROWS: dict[str, dict[str, str]] = defaultdict(dict)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,14 @@ def test_tritium_gives_the_logits_of_transformers(
     row["transformers: sdpa against eager"] = compare_logits(answer.sdpa, answer.logits).summary()
     row["tritium: rms, top-1"] = agreement.summary()
     assert agreement.holds, agreement
+
+
+def test_the_script_that_compares_a_checkpoint_finds_that_it_agrees(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = runpy.run_path(str(repository / "tools" / "compare_with_transformers.py"))
+    assert script["main"](FOLDER, "Once upon a time there was a fox.") == 0
+    assert "0 wrong of" in capsys.readouterr().out
 
 
 def test_tritium_answers_with_the_golden_tokens(

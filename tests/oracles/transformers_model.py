@@ -1,7 +1,8 @@
-"""What does transformers compute?  BitNet folders in float32, with every linear layer recorded."""
+"""What does transformers compute?  Folders in float32, with every linear layer recorded."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,11 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # read when torch is imported
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, BitNetForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, BitNetConfig, PreTrainedModel
 from transformers.integrations.bitnet import ActQuant, AutoBitLinear, BitLinear
 from transformers.models.bitnet import modeling_bitnet
 
-from agreement import LinearCall
+from agreement import DenseCall, LinearCall
 
 torch.set_num_threads(1)  # these models are too small for more
 
@@ -29,6 +30,7 @@ class Recording:
 
     logits: NDArray[np.float32]  # (tokens, vocab)
     linears: dict[str, LinearCall]
+    dense: dict[str, DenseCall]  # layers in floats, the head among them
 
 
 @contextmanager
@@ -52,13 +54,36 @@ def _sub_norm_of_all_heads() -> Iterator[None]:
         modeling_bitnet.BitNetAttention.__init__ = original
 
 
-def load_float32(folder: Path) -> BitNetForCausalLM:
+# The reproductions of BitNet b1.58 have code of their own, which transformers does not have. They
+# are a BitNet with online weights, and these names instead of transformers'.
+NAMES = {"inner_attn_ln": "attn_sub_norm", "ffn_layernorm": "ffn_sub_norm"}
+
+
+def bitnet_config(values: dict[str, Any]) -> BitNetConfig:
+    """The configuration of a reproduction, from its config.json."""
+    own = ("architectures", "model_type", "auto_map", "weight_bits", "input_bits")
+    rule = {"linear_class": "autobitlinear", "quantization_mode": "online"}
+    return BitNetConfig(
+        **{name: value for name, value in values.items() if name not in own},
+        quantization_config={"quant_method": "bitnet", **rule},
+    )
+
+
+def load_float32(folder: Path) -> PreTrainedModel:
     """The folder's model, computing in float32 whatever its file holds."""
-    config = AutoConfig.from_pretrained(folder)
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    is_reproduction = values.get("architectures") == ["BitnetForCausalLM"]
+    config = bitnet_config(values) if is_reproduction else AutoConfig.from_pretrained(folder)
     with _sub_norm_of_all_heads():
-        model = BitNetForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, attn_implementation="eager"
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            key_mapping=NAMES if is_reproduction else None,
+            output_loading_info=True,
         )
+    assert not any(loading.values()), loading  # every tensor was found and had its place
     # from_pretrained casts the packed projections alone, and model.float() refuses.
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
@@ -81,31 +106,45 @@ def codes_of(layer: AutoBitLinear | BitLinear, x: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def record(model: BitNetForCausalLM, token_ids: list[int]) -> Recording:
+def record(model: PreTrainedModel, token_ids: list[int]) -> Recording:
     """Run token ids (tokens,) through the model."""
-    calls: dict[str, LinearCall] = {}
+    linears: dict[str, LinearCall] = {}
+    dense: dict[str, DenseCall] = {}
 
-    def hook(name: str) -> Any:
+    def array(tensor: torch.Tensor) -> NDArray[Any]:
+        return tensor[0].detach().numpy().copy()
+
+    def keep_linear(name: str) -> Any:
         def keep(layer: Any, inputs: tuple[torch.Tensor], y: torch.Tensor) -> None:
-            x = inputs[0]
-            arrays = (x, codes_of(layer, x), y)
-            calls[name] = LinearCall(*(a[0].detach().numpy().copy() for a in arrays))
+            x = inputs[0] if layer.rms_norm is None else layer.rms_norm(inputs[0])
+            linears[name] = LinearCall(array(x), array(codes_of(layer, x)), array(y))
+
+        return keep
+
+    def keep_dense(name: str) -> Any:
+        def keep(_: Any, inputs: tuple[torch.Tensor], y: torch.Tensor) -> None:
+            dense[name] = DenseCall(array(inputs[0]), array(y))
 
         return keep
 
     layers = linear_layers(model)
+    handles = [layer.register_forward_hook(keep_linear(n)) for n, layer in layers.items()]
+    handles += [
+        module.register_forward_hook(keep_dense(name))
+        for name, module in model.named_modules()
+        if type(module) is torch.nn.Linear
+    ]
     assert layers, "transformers made no ternary layer of this folder"
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     try:
         logits = model(torch.tensor([token_ids]), use_cache=False).logits[0].numpy()
     finally:
         for handle in handles:
             handle.remove()
-    return Recording(logits, calls)
+    return Recording(logits, linears, dense)
 
 
 @torch.inference_mode()
-def sdpa_logits(model: BitNetForCausalLM, token_ids: list[int]) -> NDArray[np.float32]:
+def sdpa_logits(model: PreTrainedModel, token_ids: list[int]) -> NDArray[np.float32]:
     """Logits (tokens, vocab) with torch's fused attention: how far transformers is from itself."""
     model.set_attn_implementation("sdpa")
     try:
@@ -116,7 +155,7 @@ def sdpa_logits(model: BitNetForCausalLM, token_ids: list[int]) -> NDArray[np.fl
 
 @torch.inference_mode()
 def greedy(
-    model: BitNetForCausalLM, token_ids: list[int], count: int
+    model: PreTrainedModel, token_ids: list[int], count: int
 ) -> tuple[list[int], NDArray[np.float32]]:
     """`count` tokens after token ids (tokens,), and the logits (count, vocab) that chose them.
 

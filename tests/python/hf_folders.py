@@ -1,15 +1,17 @@
-"""Writes tiny random BitNet folders in the two forms that are published, with numpy alone."""
+"""Writes tiny random folders of every family in the forms that are published, with numpy alone."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reference import is_kept
 
 Array = NDArray[Any]
 
@@ -90,8 +92,23 @@ def with_header(header: str | bytes, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bitnet": {"architectures": ["BitNetForCausalLM"], "model_type": "bitnet"},
+    "reproduction": {
+        "architectures": ["BitnetForCausalLM"], "model_type": "llama", "weight_bits": 1,
+        "input_bits": 8,
+    },
+    "llama": {"architectures": ["LlamaForCausalLM"], "model_type": "llama"},
+}  # fmt: skip
+SUB_NORMS = {
+    "bitnet": ("attn_sub_norm", "ffn_sub_norm"),
+    "reproduction": ("inner_attn_ln", "ffn_layernorm"),
+}
+
+
 def bitnet_config(
     *,
+    family: str = "bitnet",
     form: str = "packed",
     vocab: int = 96,
     hidden: int = 64,
@@ -101,17 +118,23 @@ def bitnet_config(
     kv_heads: int = 2,
     head_dim: int | None = None,
     context: int = 256,
-    activation: str = "relu2",
+    activation: str | None = None,
     rms_norm_eps: float = 1e-5,
     rope_theta: float = 10000.0,
+    rope: Mapping[str, Any] | None = None,
     tied: bool = True,
     linear_class: str = "autobitlinear",
+    use_rms_norm: bool = False,
+    kept: Sequence[str] | None = None,
+    attention_bias: bool = False,
+    mlp_bias: bool = False,
     dtype: str = "bfloat16",
 ) -> dict[str, Any]:
-    """The config.json of such a folder."""
-    config = {
-        "architectures": ["BitNetForCausalLM"],
-        "model_type": "bitnet",
+    """The config.json of such a folder. `rope` is `rope_parameters`, `kept` what is not converted.
+
+    Masters of the "reproduction" family have no quantization_config.
+    """
+    config: dict[str, Any] = FAMILIES[family] | {
         "vocab_size": vocab,
         "hidden_size": hidden,
         "intermediate_size": intermediate,
@@ -119,55 +142,77 @@ def bitnet_config(
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
         "max_position_embeddings": context,
-        "hidden_act": activation,
+        "hidden_act": activation or ("relu2" if family == "bitnet" else "silu"),
         "rms_norm_eps": rms_norm_eps,
         "rope_theta": rope_theta,
+        "attention_bias": attention_bias,
+        "mlp_bias": mlp_bias,
         "tie_word_embeddings": tied,
         "bos_token_id": 0,
         "eos_token_id": 1,
         "torch_dtype": dtype,
-        "quantization_config": {
-            "quant_method": "bitnet",
-            "linear_class": linear_class,
-            "quantization_mode": "online" if form == "masters" else "offline",
-        },
     }
     if head_dim is not None:
         config["head_dim"] = head_dim
+    if rope is not None:
+        config["rope_parameters"] = dict(rope)
+    if family != "reproduction" or form != "masters":
+        config["quantization_config"] = {
+            "quant_method": "bitnet",
+            "linear_class": linear_class,
+            "quantization_mode": "online" if form == "masters" else "offline",
+        }
+        if use_rms_norm:
+            config["quantization_config"]["use_rms_norm"] = True
+        if kept is not None:
+            config["quantization_config"]["modules_to_not_convert"] = list(kept)
     return config
 
 
 def random_masters(config: Mapping[str, Any], seed: int) -> dict[str, NDArray[np.float32]]:
-    """Float32 tensors under transformers' names, of the shapes that `config` asks for."""
+    """Float32 tensors under the family's names, of the shapes that `config` asks for."""
     random = np.random.default_rng(seed)
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     head_dim = config.get("head_dim", hidden // config["num_attention_heads"])
     width = config["num_attention_heads"] * head_dim
     kv_width = config["num_key_value_heads"] * head_dim
+    quantization = config.get("quantization_config", {})
+    tensors: dict[str, NDArray[np.float32]] = {}
 
     def matrix(rows: int, columns: int, deviation: float) -> NDArray[np.float32]:
         return (random.standard_normal((rows, columns)) * deviation).astype(np.float32)
 
-    def norm(size: int) -> NDArray[np.float32]:
-        return (1 + 0.2 * random.standard_normal(size)).astype(np.float32)
+    def norm(name: str, size: int) -> None:
+        tensors[name + ".weight"] = (1 + 0.2 * random.standard_normal(size)).astype(np.float32)
 
-    tensors = {"model.embed_tokens.weight": matrix(config["vocab_size"], hidden, 1.0)}
+    def linear(name: str, rows: int, columns: int, bias: bool) -> None:
+        tensors[name + ".weight"] = matrix(rows, columns, 0.5)
+        if bias:
+            tensors[name + ".bias"] = random.standard_normal(rows).astype(np.float32)
+        is_ternary = not is_kept(name, quantization.get("modules_to_not_convert"))
+        if quantization.get("use_rms_norm") and is_ternary:
+            norm(name + ".rms_norm", columns)
+
+    names = {tuple(values["architectures"]): family for family, values in FAMILIES.items()}
+    sub_norms = SUB_NORMS.get(names[tuple(config["architectures"])])
+    tensors["model.embed_tokens.weight"] = matrix(config["vocab_size"], hidden, 1.0)
     for layer in range(config["num_hidden_layers"]):
         attention, mlp = f"model.layers.{layer}.self_attn.", f"model.layers.{layer}.mlp."
-        tensors |= {
-            f"model.layers.{layer}.input_layernorm.weight": norm(hidden),
-            f"model.layers.{layer}.post_attention_layernorm.weight": norm(hidden),
-            attention + "q_proj.weight": matrix(width, hidden, 0.5),
-            attention + "k_proj.weight": matrix(kv_width, hidden, 0.5),
-            attention + "v_proj.weight": matrix(kv_width, hidden, 0.5),
-            attention + "o_proj.weight": matrix(hidden, width, 0.5),
-            attention + "attn_sub_norm.weight": norm(width),
-            mlp + "gate_proj.weight": matrix(inner, hidden, 0.5),
-            mlp + "up_proj.weight": matrix(inner, hidden, 0.5),
-            mlp + "down_proj.weight": matrix(hidden, inner, 0.5),
-            mlp + "ffn_sub_norm.weight": norm(inner),
-        }
-    tensors["model.norm.weight"] = norm(hidden)
+        norm(f"model.layers.{layer}.input_layernorm", hidden)
+        norm(f"model.layers.{layer}.post_attention_layernorm", hidden)
+        bias = config["attention_bias"]
+        linear(attention + "q_proj", width, hidden, bias)
+        linear(attention + "k_proj", kv_width, hidden, bias)
+        linear(attention + "v_proj", kv_width, hidden, bias)
+        linear(attention + "o_proj", hidden, width, bias)
+        bias = config["mlp_bias"]
+        linear(mlp + "gate_proj", inner, hidden, bias)
+        linear(mlp + "up_proj", inner, hidden, bias)
+        linear(mlp + "down_proj", hidden, inner, bias)
+        if sub_norms is not None:
+            norm(attention + sub_norms[0], width)
+            norm(mlp + sub_norms[1], inner)
+    norm("model.norm", hidden)
     if not config["tie_word_embeddings"]:
         tensors["lm_head.weight"] = matrix(config["vocab_size"], hidden, 1.0)
     return tensors
@@ -186,15 +231,18 @@ def write_bitnet_folder(
     is int8 (rows, columns) in {-1, 0, 1} and `<name>.weight_scale` float32 (1,).
     """
     config = bitnet_config(form=form, **options)
-    dtype, linear_class = config["torch_dtype"], config["quantization_config"]["linear_class"]
+    dtype, quantization = config["torch_dtype"], config.get("quantization_config", {})
+    kept = quantization.get("modules_to_not_convert")
     stored: dict[str, tuple[str, Array]] = {}
     seen: dict[str, Array] = {}
     for name, master in random_masters(config, seed).items():
-        if form == "packed" and "_proj." in name:
+        linear = name.removesuffix(".weight")
+        if form == "packed" and linear.endswith("_proj") and not is_kept(linear, kept):
             trits, mean = ternarize(encode(master, dtype)[2])
             stored[name], seen[name] = ("U8", pack_stripes(trits)), trits
             name += "_scale"
-            master = np.array([1 / mean if linear_class == "bitlinear" else mean], np.float32)
+            divides = quantization["linear_class"] == "bitlinear"
+            master = np.array([1 / mean if divides else mean], np.float32)
         word, elements, seen[name] = encode(master, dtype)
         stored[name] = (word, elements)
     path.mkdir(parents=True, exist_ok=True)

@@ -5,15 +5,16 @@ exact. Sums of floats follow one order, the 16 virtual lanes of csrc/kernels/ker
 kernels can be compared bit for bit. Nothing here is fast, and nothing here imports the package
 that it checks.
 
-Sources: BitNet b1.58 (arXiv:2402.17764), the BitNet b1.58 2B4T report (arXiv:2504.12285), and the
-layout that Hugging Face transformers writes for `quant_method: bitnet`. In shapes, T counts
-tokens, K columns (inputs) and N rows (outputs).
+Sources: BitNet b1.58 (arXiv:2402.17764), the BitNet b1.58 2B4T report (arXiv:2504.12285), Llama
+(arXiv:2302.13971, arXiv:2407.21783), and what Hugging Face transformers makes of
+`quant_method: bitnet`. In shapes, T counts tokens, K columns (inputs) and N rows (outputs).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,27 +199,6 @@ def dequantize(
     return y
 
 
-@dataclass(frozen=True)
-class TernaryLinear:
-    """Weights (N, K) in {-1, 0, 1} and their scale."""
-
-    trits: NDArray[np.int8]
-    scale: np.float32
-    divides: bool = False
-
-    def __call__(self, x: Floats, residual: Floats | None = None) -> Floats:
-        """x (T, K) -> (T, N)."""
-        q, absmax = quantize_activations(x)
-        return self.from_codes(q, absmax, residual)
-
-    def from_codes(
-        self, q: NDArray[np.int8], absmax: Floats, residual: Floats | None = None
-    ) -> Floats:
-        """Codes (T, K) and absmax (T,) -> (T, N)."""
-        acc = ternary_matmul(self.trits, q)
-        return dequantize(acc, multiplier(absmax, self.scale, self.divides), residual=residual)
-
-
 # The other operators ------------------------------------------------------------------------------
 
 
@@ -246,15 +226,44 @@ def gate(gate: Floats, up: Floats, activation: str) -> Floats:
     return activate(gate, activation) * up
 
 
-def rope_tables(
-    positions: NDArray[np.integer[Any]], head_dim: int, theta: float
-) -> tuple[Floats, Floats]:
-    """Cosine and sine (T, head_dim / 2) of float32 angles position * (1 / theta^(2j / head_dim)).
+@dataclass(frozen=True)
+class Rope:
+    """Rotary positions: pair j turns by position * frequency j."""
 
-    The power, the cosine and the sine are those of the real numbers, rounded to float32.
+    theta: float
+    kind: str = "default"  # "linear" and "llama3" stretch by `factor`
+    factor: float = 1
+    low_freq_factor: float = 1  # these three for "llama3"
+    high_freq_factor: float = 4
+    original_context: float = 8192
+
+    def frequencies(self, head_dim: int) -> Floats:
+        """(head_dim / 2,): 1 / theta^(2j / head_dim), the power rounded to float32.
+
+        linear: all divided by `factor`. llama3: only waves longer than original_context /
+        low_freq_factor are; those shorter than original_context / high_freq_factor stay, and
+        between the two a mean is taken.
+        """
+        exponents = np.arange(0, head_dim, 2, dtype=F32) / F32(head_dim)
+        kept: Floats = F32(1) / (self.theta ** exponents.astype(np.float64)).astype(F32)
+        stretched: Floats = kept / F32(self.factor)
+        if self.kind == "default":
+            return kept
+        if self.kind == "linear":
+            return stretched
+        context, waves = F32(self.original_context), F32(2 * np.pi) / kept
+        low, high = F32(self.low_freq_factor), F32(self.high_freq_factor)
+        smooth = (context / waves - low) / (high - low)
+        mean = (F32(1) - smooth) * stretched + smooth * kept
+        mean = np.where(waves > context / low, stretched, mean)
+        return np.where(waves < context / high, kept, mean)
+
+
+def rope_tables(positions: NDArray[np.integer[Any]], frequencies: Floats) -> tuple[Floats, Floats]:
+    """Cosine and sine (T, head_dim / 2) of the float32 angles position * frequency.
+
+    The cosine and the sine are those of the real numbers, rounded to float32.
     """
-    exponents = np.arange(0, head_dim, 2, dtype=F32) / F32(head_dim)
-    frequencies = F32(1) / (theta ** exponents.astype(np.float64)).astype(F32)
     angles = (positions.astype(F32)[:, None] * frequencies).astype(np.float64)
     return np.cos(angles).astype(F32), np.sin(angles).astype(F32)
 
@@ -306,35 +315,99 @@ def attention(q: Floats, k: Floats, v: Floats) -> Floats:
     return np.stack(out, axis=1)
 
 
+# Linear layers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TernaryLinear:
+    """Weights (N, K) in {-1, 0, 1} and their scale."""
+
+    trits: NDArray[np.int8]
+    scale: np.float32
+    divides: bool = False
+    bias: Floats | None = None  # (N,), added after the scale
+    norm: Floats | None = None  # (K,), weights of a norm in front
+    norm_eps: float = 0
+
+    def __call__(self, x: Floats, residual: Floats | None = None) -> Floats:
+        """x (T, K) -> (T, N)."""
+        if self.norm is not None:
+            x = rms_norm(x, self.norm, self.norm_eps)
+        q, absmax = quantize_activations(x)
+        return self.from_codes(q, absmax, residual)
+
+    def from_codes(
+        self, q: NDArray[np.int8], absmax: Floats, residual: Floats | None = None
+    ) -> Floats:
+        """Codes (T, K) and absmax (T,) -> (T, N)."""
+        acc = ternary_matmul(self.trits, q)
+        factor = multiplier(absmax, self.scale, self.divides)
+        return dequantize(acc, factor, self.bias, residual)
+
+
+@dataclass(frozen=True)
+class DenseLinear:
+    """Weights (N, K) in floats: a projection that was not converted."""
+
+    weights: Floats
+    bias: Floats | None = None  # (N,)
+
+    def __call__(self, x: Floats, residual: Floats | None = None) -> Floats:
+        """x (T, K) -> (T, N)."""
+        y = dense_matmul(x, self.weights)
+        if self.bias is not None:
+            y = y + self.bias
+        return y if residual is None else y + residual
+
+
 # The model ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the forward pass of a BitNet decoder needs to know beside its tensors."""
+    """What the forward pass of a decoder needs to know beside its tensors."""
 
     layers: int
     heads: int
     kv_heads: int
     head_dim: int
     rms_norm_eps: float
-    rope_theta: float
+    rope: Rope
     activation: str
+    sub_norms: bool  # in front of o_proj and down_proj
+    tied_head: bool
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> Config:
         """From a Hugging Face config.json."""
         heads = config["num_attention_heads"]
-        rope = config.get("rope_parameters") or {}
         return cls(
             layers=config["num_hidden_layers"],
             heads=heads,
             kv_heads=config.get("num_key_value_heads") or heads,
             head_dim=config.get("head_dim") or config["hidden_size"] // heads,
             rms_norm_eps=config["rms_norm_eps"],
-            rope_theta=rope.get("rope_theta") or config["rope_theta"],
+            rope=_rope_rule(config),
             activation=config["hidden_act"],
+            sub_norms=config["architectures"] != ["LlamaForCausalLM"],
+            tied_head=config["tie_word_embeddings"],
         )
+
+
+def _rope_rule(config: Mapping[str, Any]) -> Rope:
+    rule = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    theta = rule.get("rope_theta") or config["rope_theta"]
+    kind = rule.get("rope_type") or rule.get("type") or "default"
+    if kind == "default":
+        return Rope(theta)
+    if kind == "linear":
+        return Rope(theta, kind, rule["factor"])
+    assert kind == "llama3", kind
+    original = config.get("original_max_position_embeddings") or rule.get(
+        "original_max_position_embeddings", config["max_position_embeddings"]
+    )
+    low, high = rule["low_freq_factor"], rule["high_freq_factor"]
+    return Rope(theta, kind, rule["factor"], low, high, original)
 
 
 @dataclass(frozen=True)
@@ -343,19 +416,19 @@ class Model:
 
     config: Config
     floats: Mapping[str, Floats]
-    linears: Mapping[str, TernaryLinear]
+    linears: Mapping[str, TernaryLinear | DenseLinear]
 
     def forward(self, token_ids: ArrayLike) -> Floats:
         """Token ids (T,) of one sequence -> logits (T, vocab)."""
         x = self.floats["model.embed_tokens.weight"][np.asarray(token_ids)]
-        positions = np.arange(x.shape[0])
-        tables = rope_tables(positions, self.config.head_dim, self.config.rope_theta)
+        frequencies = self.config.rope.frequencies(self.config.head_dim)
+        tables = rope_tables(np.arange(x.shape[0]), frequencies)
         for layer in range(self.config.layers):
             x = self._attention_block(f"model.layers.{layer}.", x, *tables)
             x = self._feed_forward_block(f"model.layers.{layer}.", x)
         x = self._norm("model.norm", x)
-        head = self.floats.get("lm_head.weight", self.floats["model.embed_tokens.weight"])
-        return dense_matmul(x, head)
+        head = "model.embed_tokens.weight" if self.config.tied_head else "lm_head.weight"
+        return dense_matmul(x, self.floats[head])
 
     def _attention_block(self, layer: str, x: Floats, cosine: Floats, sine: Floats) -> Floats:
         c = self.config
@@ -364,15 +437,18 @@ class Model:
         k = self.linears[layer + "self_attn.k_proj"](z).reshape(-1, c.kv_heads, c.head_dim)
         v = self.linears[layer + "self_attn.v_proj"](z).reshape(-1, c.kv_heads, c.head_dim)
         cosine, sine = cosine[:, None], sine[:, None]  # the same for every head
-        a = attention(rope(q, cosine, sine), rope(k, cosine, sine), v)
-        a = self._norm(layer + "self_attn.attn_sub_norm", a.reshape(x.shape[0], -1))
+        a = attention(rope(q, cosine, sine), rope(k, cosine, sine), v).reshape(x.shape[0], -1)
+        if c.sub_norms:
+            a = self._norm(layer + "self_attn.attn_sub_norm", a)
         return self.linears[layer + "self_attn.o_proj"](a, residual=x)
 
     def _feed_forward_block(self, layer: str, x: Floats) -> Floats:
         z = self._norm(layer + "post_attention_layernorm", x)
         gated = self.linears[layer + "mlp.gate_proj"](z)
         up = self.linears[layer + "mlp.up_proj"](z)
-        h = self._norm(layer + "mlp.ffn_sub_norm", gate(gated, up, self.config.activation))
+        h = gate(gated, up, self.config.activation)
+        if self.config.sub_norms:
+            h = self._norm(layer + "mlp.ffn_sub_norm", h)
         return self.linears[layer + "mlp.down_proj"](h, residual=x)
 
     def _norm(self, name: str, x: Floats) -> Floats:
@@ -399,25 +475,51 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     return tensors
 
 
+# The reproductions' names of what the 2B4T model renamed.
+_RENAMED = {"inner_attn_ln": "attn_sub_norm", "ffn_layernorm": "ffn_sub_norm"}
+
+
 def load_folder(folder: Path) -> Model:
-    """A Hugging Face folder of the `bitnet` family, packed or with master weights."""
+    """A Hugging Face folder, packed or with master weights."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     tensors: dict[str, NDArray[Any]] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        tensors |= read_safetensors(file)
-    divides = config["quantization_config"].get("linear_class", "bitlinear") == "bitlinear"
-    rows = _linear_rows(config)
-    linears: dict[str, TernaryLinear] = {}
-    for name in [n for n in tensors if n.endswith("_proj.weight")]:
-        linear = name.removesuffix(".weight")
-        stored = tensors.pop(name)
-        if stored.dtype == np.uint8:
-            trits = unpack_stripes(stored, rows[linear.rpartition(".")[2]])
-            scale = tensors.pop(linear + ".weight_scale")[0]
-            linears[linear] = TernaryLinear(trits, scale, divides)
-        else:
-            linears[linear] = TernaryLinear(*ternarize(stored))
+        for name, tensor in read_safetensors(file).items():
+            for theirs, ours in _RENAMED.items():
+                name = name.replace(theirs, ours)
+            tensors[name] = tensor
+    names = [name.removesuffix(".weight") for name in tensors if name.endswith("_proj.weight")]
+    linears = {name: _take_linear(name, tensors, config) for name in names}
     return Model(Config.from_json(config), tensors, linears)
+
+
+def _take_linear(
+    name: str, tensors: dict[str, NDArray[Any]], config: Mapping[str, Any]
+) -> TernaryLinear | DenseLinear:
+    quantization = config.get("quantization_config") or {"linear_class": "autobitlinear"}
+    stored = tensors.pop(name + ".weight")
+    bias = tensors.pop(name + ".bias", None)
+    if is_kept(name, quantization.get("modules_to_not_convert")):
+        return DenseLinear(stored, bias)
+    norm = tensors.pop(name + ".rms_norm.weight", None)
+    norm_eps = quantization.get("rms_norm_eps", 1e-6)
+    if stored.dtype != np.uint8:
+        return TernaryLinear(*ternarize(stored), False, bias, norm, norm_eps)
+    trits = unpack_stripes(stored, _linear_rows(config)[name.rpartition(".")[2]])
+    scale = tensors.pop(name + ".weight_scale").reshape(1)[0]
+    divides = quantization.get("linear_class", "bitlinear") == "bitlinear"
+    if bias is not None and not divides:
+        bias = bias * scale  # AutoBitLinear adds it before it multiplies a stored scale
+    return TernaryLinear(trits, scale, divides, bias, norm, norm_eps)
+
+
+def is_kept(module: str, names: Sequence[str] | None) -> bool:
+    """Whether `modules_to_not_convert` leaves a module in floats."""
+    until_a_dot = r"(?:(?<=\.)|(?=\.|$))"
+    return any(
+        module.endswith(name) or re.match(f"(?:{name}){until_a_dot}", module)
+        for name in names or ()
+    )
 
 
 def _linear_rows(config: Mapping[str, Any]) -> dict[str, int]:

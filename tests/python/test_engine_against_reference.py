@@ -33,6 +33,45 @@ MODELS: dict[str, dict[str, Any]] = {
         "vocab": 65, "activation": "silu", "tied": False, "rms_norm_eps": 1e-6,
     },
     "half-precision": {"dtype": "float16", "hidden": 32, "heads": 2, "kv_heads": 2, "vocab": 40},
+    "biases-multiply": {
+        "hidden": 48, "intermediate": 52, "heads": 2, "kv_heads": 1, "vocab": 65,
+        "attention_bias": True, "mlp_bias": True,
+    },
+    "reproduction": {
+        "family": "reproduction", "form": "masters", "hidden": 200, "intermediate": 540,
+        "heads": 2, "kv_heads": 2, "layers": 1, "vocab": 52, "dtype": "float16",
+    },
+    "reproduction-packed": {
+        "family": "reproduction", "hidden": 50, "intermediate": 135, "heads": 1, "kv_heads": 1,
+        "vocab": 34,
+    },
+    "llama-divide": {
+        "family": "llama", "linear_class": "bitlinear", "hidden": 46, "intermediate": 61,
+        "heads": 2, "kv_heads": 1, "head_dim": 32, "vocab": 77, "tied": False,
+        "rope_theta": 1000042.0, "rms_norm_eps": 1e-6,
+    },
+    "llama-masters-biases": {
+        "family": "llama", "form": "masters", "hidden": 48, "intermediate": 60, "heads": 4,
+        "kv_heads": 2, "vocab": 51, "attention_bias": True, "mlp_bias": True,
+        "rope": {"rope_type": "linear", "factor": 3.0},
+    },
+    "llama-norms-divide": {
+        "family": "llama", "linear_class": "bitlinear", "hidden": 64, "intermediate": 44,
+        "heads": 2, "kv_heads": 2, "vocab": 64, "use_rms_norm": True, "attention_bias": True,
+        "rope": {
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 40,
+        },
+    },
+    "llama-some-kept": {
+        "family": "llama", "hidden": 32, "intermediate": 100, "heads": 2, "kv_heads": 1,
+        "vocab": 45, "layers": 3, "mlp_bias": True, "attention_bias": True, "use_rms_norm": True,
+        "kept": ["lm_head", "down_proj", "model.layers.1", "model.*.0.self_attn.q_proj"],
+    },
+    "bitnet-some-kept-masters": {
+        "form": "masters", "hidden": 34, "intermediate": 52, "heads": 1, "kv_heads": 1,
+        "vocab": 33, "dtype": "float16", "kept": ["lm_head", "o_proj", "mlp.gate_proj"],
+    },
 }  # fmt: skip
 
 

@@ -245,7 +245,7 @@ def test_rope_keeps_lengths_and_makes_products_depend_on_distance_alone() -> Non
 
     def product(query_position: int, key_position: int) -> float:
         rotated = [
-            ref.rope(x, *ref.rope_tables(np.array([position]), 8, 1e4))
+            ref.rope(x, *ref.rope_tables(np.array([position]), ref.Rope(1e4).frequencies(8)))
             for x, position in ((q, query_position), (k, key_position))
         ]
         return float((rotated[0].astype(np.float64) @ rotated[1].T)[0, 0])

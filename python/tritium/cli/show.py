@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from .._core import RopeConfig
 from ..engine import InferenceEngine
 from ..model import Model, load
 from ..tokenizer import find_tokenizer_file
@@ -57,8 +58,10 @@ def describe_model(
         "weight_form": model.core.weight_form,
         "scale_rule": config.scale_direction,
         "activation": config.activation,
-        "rope_theta": config.rope_theta,
+        "biases": {"attention": config.attention_bias, "mlp": config.mlp_bias},
+        "rope": _rope_facts(config.rope),
         "rms_norm_eps": config.rms_norm_eps,
+        "linear_norm_eps": config.linear_norm_eps,
         "context_length": config.context_length,
         "tokenizer": None if tokenizer is None else tokenizer.name,
         "bos_token_id": model.bos_token_id,
@@ -75,6 +78,18 @@ def describe_model(
         "kernel_set": engine.kernel_set,
         "plan": {"steps": plan.steps, "fusions": plan.fusions},
     }
+
+
+def _rope_facts(rope: RopeConfig) -> dict[str, Any]:
+    """The base, the kind of scaling, and the numbers that this kind has."""
+    facts: dict[str, Any] = {"theta": rope.theta, "scaling": rope.scaling}
+    if rope.scaling != "none":
+        facts["factor"] = rope.factor
+    if rope.scaling == "llama3":
+        facts["low_freq_factor"] = rope.low_freq_factor
+        facts["high_freq_factor"] = rope.high_freq_factor
+        facts["original_context"] = rope.original_context
+    return facts
 
 
 _WEIGHT_FORMS = {
@@ -109,8 +124,9 @@ def as_table(facts: dict[str, Any]) -> str:
         ("weights", _WEIGHT_FORMS.get(facts["weight_form"], facts["weight_form"])),
         ("scale rule", _SCALE_RULES.get(facts["scale_rule"], facts["scale_rule"])),
         ("activation", facts["activation"]),
-        ("RoPE", f"theta {facts['rope_theta']:g}"),
-        ("RMSNorm", f"eps {facts['rms_norm_eps']:g}"),
+        ("biases", ", ".join(name for name, there in facts["biases"].items() if there) or "none"),
+        ("RoPE", _rope_text(facts["rope"])),
+        ("RMSNorm", _norm_text(facts)),
         ("context", f"{facts['context_length']} tokens"),
         ("tokenizer", facts["tokenizer"] or "none, token ids only"),
         ("end tokens", ", ".join(map(str, facts["eos_token_ids"])) or "none"),
@@ -128,6 +144,20 @@ def as_table(facts: dict[str, Any]) -> str:
         lines += ["", f"fusions ({len(fusions)})", *(f"  {fusion}" for fusion in fusions)]
         lines += ["", f"steps ({len(steps)})", *(f"  {step}" for step in steps)]
     return "\n".join(lines)
+
+
+def _rope_text(rope: dict[str, Any]) -> str:
+    numbers = [
+        f"{name} {value:g}" for name, value in rope.items() if name not in ("theta", "scaling")
+    ]
+    scaling = "" if rope["scaling"] == "none" else f", {rope['scaling']} ({', '.join(numbers)})"
+    return f"theta {rope['theta']:.10g}{scaling}"
+
+
+def _norm_text(facts: dict[str, Any]) -> str:
+    inner = facts["linear_norm_eps"]
+    within = "" if inner is None else f"; one in front of every ternary linear, eps {inner:g}"
+    return f"eps {facts['rms_norm_eps']:g}{within}"
 
 
 def _mebibytes(size: int) -> str:

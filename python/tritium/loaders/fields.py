@@ -38,6 +38,10 @@ class Fields:
         """Whether the field is there and not null."""
         return self._values.get(field) is not None
 
+    def is_null(self, field: str) -> bool:
+        """Whether the field is there, and null."""
+        return field in self._values and self._values[field] is None
+
     def raw(self, field: str, default: Any = None) -> Any:
         """The value as it is; `default` when absent."""
         value = self._values.get(field)

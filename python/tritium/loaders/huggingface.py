@@ -1,17 +1,18 @@
-"""How a Hugging Face folder of the BitNet family becomes a `_core.Model`.
+"""How a Hugging Face folder of a ternary model becomes a `_core.Model`.
 
-Tensor names stay those of transformers' BitNetForCausalLM. The two published forms:
-masters (`quantization_mode` "online") hold each projection as floats (rows, columns); packed
-ones hold it as uint8 codes (ceil(rows / 4), columns) with one float, `<projection>.weight_scale`.
+The core's tensor names are those of transformers' BitNetForCausalLM and LlamaForCausalLM. Two
+forms are published: masters (`quantization_mode` "online") hold each projection as floats
+(rows, columns); packed ones hold it as uint8 codes (ceil(rows / 4), columns) with one float,
+`<projection>.weight_scale`. Here tensors get their names and encodings, and what says nothing is
+left out; the core knows which tensors a model has, and in which shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
-from .._core import Model, ModelConfig, TensorSource
+from .._core import Model, TensorSource
 from ..errors import ModelLoadError
 from .config import CheckpointConfig, read_config
 from .json_text import shown
@@ -29,18 +30,13 @@ CONFIG_FILE = "config.json"
 _FLOATS = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
+_PROJECTION = re.compile(
+    r"(model\.layers\.[0-9]+\.(?:self_attn\.[qkvo]|mlp\.(?:gate|up|down))_proj)\.weight"
+)
 # What older checkpoints carry beside the weights and every reader ignores.
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached")
 _NAMED = 3
-
-
-@dataclass(frozen=True)
-class ExpectedTensor:
-    """A tensor that the architecture needs."""
-
-    name: str
-    shape: tuple[int, ...]  # logical
-    ternary: bool = False
+_MAX_NAME = 200
 
 
 def load_folder(
@@ -58,163 +54,119 @@ def load_folder(
     tensors = read_weights(paths, mmap=mmap)
     if weights is None and paths[0].name != SINGLE_FILE:
         check_index(folder / INDEX_FILE, tensors)
-    source = tensor_source(config, tensors, ", ".join(path.name for path in paths[:_NAMED]))
+    source = tensor_source(config, tensors)
     try:
         return Model(config.model, source), config
     except ModelLoadError as error:
-        raise ModelLoadError(f"{error} (in {folder})") from error
+        if any(str(path) in str(error) for path in paths):
+            raise
+        files = ", ".join(str(path) for path in paths[:_NAMED])
+        raise ModelLoadError(f"{error} (in {files}, described by {config.path})") from error
 
 
-def expected_tensors(config: ModelConfig) -> Iterator[ExpectedTensor]:
-    """The tensors of a BitNet model, scales left out, in the order of the forward pass."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    width, kv_width = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    yield ExpectedTensor(_EMBEDDING, (config.vocab_size, hidden))
-    for layer in range(config.layers):
-        prefix = f"model.layers.{layer}."
-        yield ExpectedTensor(prefix + "input_layernorm.weight", (hidden,))
-        yield ExpectedTensor(prefix + "self_attn.q_proj.weight", (width, hidden), True)
-        yield ExpectedTensor(prefix + "self_attn.k_proj.weight", (kv_width, hidden), True)
-        yield ExpectedTensor(prefix + "self_attn.v_proj.weight", (kv_width, hidden), True)
-        yield ExpectedTensor(prefix + "self_attn.attn_sub_norm.weight", (width,))
-        yield ExpectedTensor(prefix + "self_attn.o_proj.weight", (hidden, width), True)
-        yield ExpectedTensor(prefix + "post_attention_layernorm.weight", (hidden,))
-        yield ExpectedTensor(prefix + "mlp.gate_proj.weight", (inner, hidden), True)
-        yield ExpectedTensor(prefix + "mlp.up_proj.weight", (inner, hidden), True)
-        yield ExpectedTensor(prefix + "mlp.ffn_sub_norm.weight", (inner,))
-        yield ExpectedTensor(prefix + "mlp.down_proj.weight", (hidden, inner), True)
-    yield ExpectedTensor("model.norm.weight", (hidden,))
-    if not config.tied_head:
-        yield ExpectedTensor(_HEAD, (config.vocab_size, hidden))
+def tensor_source(config: CheckpointConfig, tensors: dict[str, StoredTensor]) -> TensorSource:
+    """The tensors of a checkpoint as neutral spans, without those that say nothing.
 
-
-def tensor_source(
-    config: CheckpointConfig, tensors: dict[str, StoredTensor], where: str
-) -> TensorSource:
-    """The tensors of `config`'s model as neutral spans; `where` names their files in messages.
-
-    Raises ModelLoadError for missing tensors, tensors that the model has no place for (they would
-    change what it computes), shapes that differ from the configuration, and dtypes that
-    contradict its quantisation mode.
+    Raises ModelLoadError for dtypes that contradict the quantisation mode of `config`, and for a
+    head that is tied by it and is another matrix than the embedding.
     """
-    expected = list(expected_tensors(config.model))
-    wanted = {tensor.name for tensor in expected}
-    if config.packed:
-        wanted.update(_scale_name(tensor) for tensor in expected if tensor.ternary)
-    missing = sorted(wanted - tensors.keys())
-    if missing:
-        raise ModelLoadError(
-            f"[tensors] {where}: {len(missing)} of {len(wanted)} tensors that {config.path} asks "
-            f"for are missing: {_some(missing)}"
-        )
-    unknown = [name for name in tensors if name not in wanted and not _ignored(name, config)]
-    if unknown:
-        raise ModelLoadError(
-            f"[tensors] {where}: {len(unknown)} of {len(tensors)} tensors have no place in "
-            f"the model that {config.path} describes: {_some(unknown)}"
-        )
     source = TensorSource()
-    for tensor in expected:
-        stored = tensors[tensor.name]
-        if tensor.ternary and config.packed:
-            _add_packed(source, tensor, stored, config)
-            _add_scale(source, tensors[_scale_name(tensor)])
+    for name, stored in tensors.items():
+        if len(name) > _MAX_NAME or not name.isprintable():
+            raise _wrong(stored, f"a name of {len(name)} characters, not that of any weight")
+        if name.endswith(_IGNORED_SUFFIXES):
+            continue
+        if name == _HEAD and config.model.tied_head:
+            _check_tied_head(stored, tensors.get(_EMBEDDING), config)
+            continue
+        neutral = config.family.neutral_name(name)
+        projection = _PROJECTION.fullmatch(neutral)
+        if projection is None or projection[1] in config.kept:
+            _add_plain(source, neutral, stored)
+        elif config.packed:
+            _add_packed(source, neutral, stored, config)
         else:
-            _add_master(source, tensor, stored, config)
+            _add_masters(source, neutral, stored, config)
     return source
-
-
-def _scale_name(tensor: ExpectedTensor) -> str:
-    return tensor.name + "_scale"
-
-
-def _ignored(name: str, config: CheckpointConfig) -> bool:
-    return name.endswith(_IGNORED_SUFFIXES) or (name == _HEAD and config.model.tied_head)
-
-
-def _some(names: list[str]) -> str:
-    text = ", ".join(shown(name) for name in names[:_NAMED])
-    return text if len(names) <= _NAMED else f"{text} and {len(names) - _NAMED} more"
 
 
 def _wrong(stored: StoredTensor, what: str) -> ModelLoadError:
     return ModelLoadError(f"[tensors] {stored.file.path}: {shown(stored.entry.name)}: {what}")
 
 
+def _check_tied_head(
+    head: StoredTensor, embedding: StoredTensor | None, config: CheckpointConfig
+) -> None:
+    """A copy of the embedding says nothing; transformers does not tie what differs."""
+    if embedding is not None and (
+        (head.entry.dtype, head.entry.shape) != (embedding.entry.dtype, embedding.entry.shape)
+        or head.content() != embedding.content()
+    ):
+        raise _wrong(
+            head,
+            f"{head.entry.dtype} {list(head.entry.shape)} differs from {_EMBEDDING}, "
+            f"{embedding.entry.dtype} {list(embedding.entry.shape)}, though {config.path} says "
+            "tie_word_embeddings true. With false the head is used",
+        )
+
+
 def _add_packed(
-    source: TensorSource, tensor: ExpectedTensor, stored: StoredTensor, config: CheckpointConfig
+    source: TensorSource, name: str, stored: StoredTensor, config: CheckpointConfig
 ) -> None:
-    entry = stored.entry
-    rows, columns = tensor.shape
-    packed_shape = ((rows + 3) // 4, columns)
-    if entry.dtype != "U8":
+    if stored.entry.dtype != "U8":
         raise _wrong(
             stored,
-            f"dtype {entry.dtype} stored, U8 expected: {config.path} says that weights are packed "
-            "(quantization_mode offline or linear_class bitlinear). Float masters need "
-            "linear_class autobitlinear with quantization_mode online",
+            f"dtype {stored.entry.dtype} stored, U8 expected: {config.path} says that weights are "
+            "packed (quantization_mode offline or linear_class bitlinear). Float masters need "
+            "linear_class autobitlinear with quantization_mode online; a projection that stays in "
+            "floats needs its name in modules_to_not_convert",
         )
-    if entry.shape != packed_shape:
-        raise _wrong(
-            stored,
-            f"shape {shown(list(entry.shape))} stored, {list(packed_shape)} expected: 4 rows a "
-            f"byte of the matrix {list(tensor.shape)} that {config.path} asks for",
-        )
-    source.add(
-        tensor.name,
-        dtype="uint8",
-        encoding="ternary_stripes",
-        shape=tensor.shape,
-        file=stored.file,
-        offset=entry.offset,
-        nbytes=entry.nbytes,
-    )
+    _add(source, name, stored, "uint8", "ternary_stripes")
 
 
-def _add_master(
-    source: TensorSource, tensor: ExpectedTensor, stored: StoredTensor, config: CheckpointConfig
+def _add_masters(
+    source: TensorSource, name: str, stored: StoredTensor, config: CheckpointConfig
 ) -> None:
-    entry = stored.entry
-    if tensor.ternary and entry.dtype == "U8":
+    if stored.entry.dtype == "U8":
         raise _wrong(
             stored,
-            f"dtype U8 stored, a float expected: {config.path} says quantization_mode online "
-            "(float masters). Packed weights need quantization_mode offline",
-        )
-    if entry.shape != tensor.shape:
-        if tensor.name == _EMBEDDING and len(entry.shape) == 2:
-            raise _wrong(
-                stored,
-                f"{entry.shape[0]} rows of {entry.shape[1]} stored, {tensor.shape[0]} rows of "
-                f"{tensor.shape[1]} expected by vocab_size and hidden_size in {config.path}",
+            f"dtype U8 stored, a float expected: {config.path} says "
+            + (
+                "quantization_mode online (float masters)"
+                if config.values.get("quantization_config")
+                else "nothing of packed weights"
             )
-        raise _wrong(
-            stored,
-            f"shape {shown(list(entry.shape))} stored, {list(tensor.shape)} expected by "
-            f"{config.path}",
+            + '. Packed weights need quant_method bitnet with quantization_mode "offline"',
         )
-    _add_plain(source, stored, tensor.shape)
+    _add(source, name, stored, _float_name(stored), "ternary_masters")
 
 
-def _add_scale(source: TensorSource, stored: StoredTensor) -> None:
-    shape = stored.entry.shape
-    if shape not in ((), (1,)):
-        raise _wrong(stored, f"shape {shown(list(shape))} stored, [1] expected: one scale a matrix")
-    _add_plain(source, stored, (1,))
+def _add_plain(source: TensorSource, name: str, stored: StoredTensor) -> None:
+    is_scale = name.endswith(".weight_scale") and stored.entry.shape == ()
+    _add(source, name, stored, _float_name(stored), "plain", (1,) if is_scale else None)
 
 
-def _add_plain(source: TensorSource, stored: StoredTensor, shape: tuple[int, ...]) -> None:
-    entry = stored.entry
-    if entry.dtype not in _FLOATS:
-        raise _wrong(
-            stored, f"dtype {shown(entry.dtype)} stored, one of {', '.join(_FLOATS)} expected"
-        )
+def _float_name(stored: StoredTensor) -> str:
+    dtype = stored.entry.dtype
+    if dtype not in _FLOATS:
+        raise _wrong(stored, f"dtype {shown(dtype)} stored, one of {', '.join(_FLOATS)} expected")
+    return _FLOATS[dtype]
+
+
+def _add(
+    source: TensorSource,
+    name: str,
+    stored: StoredTensor,
+    dtype: str,
+    encoding: str,
+    shape: tuple[int, ...] | None = None,
+) -> None:
     source.add(
-        entry.name,
-        dtype=_FLOATS[entry.dtype],
-        encoding="plain",
-        shape=shape,
+        name,
+        dtype=dtype,
+        encoding=encoding,
+        shape=stored.entry.shape if shape is None else shape,
         file=stored.file,
-        offset=entry.offset,
-        nbytes=entry.nbytes,
+        offset=stored.entry.offset,
+        nbytes=stored.entry.nbytes,
     )

@@ -28,6 +28,10 @@ class StoredTensor:
     entry: TensorEntry
     file: MappedFile
 
+    def content(self) -> memoryview:
+        """Its bytes."""
+        return memoryview(self.file)[self.entry.offset : self.entry.offset + self.entry.nbytes]
+
 
 def find_weights(folder: Path) -> list[Path]:
     """The safetensors files of `folder`: `model.safetensors`, else the shards of the index.

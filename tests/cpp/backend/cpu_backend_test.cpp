@@ -171,6 +171,25 @@ TEST(CpuBackend, ScaleDirectionsAgreeWhereTheScaleIsAPowerOfTwo) {
   EXPECT_NE(wrong.logits(wrong.cache->create(), tokens), expected);
 }
 
+TEST(CpuBackend, GivesTheSameBitsWithBiasesAndInnerNormsAtEveryLevelAndThreadCount) {
+  ModelConfig config = tiny_config();
+  config.architecture = "llama";
+  config.activation = ActivationKind::kSilu;
+  config.attention_bias = config.mlp_bias = true;
+  config.linear_norm_eps = 1e-6;
+  config.tied_head = false;
+  const auto tokens = random_tokens(70);
+  for (WeightForm form : {WeightForm::kPacked, WeightForm::kMasters}) {
+    const auto model = Model::create(config, tiny_source(config, form));
+    Runner none(model, 1, kernels::best_kernel_set(), OptimizationLevel::kNone);
+    Runner basic(model, 3, kernels::best_kernel_set(), OptimizationLevel::kBasic);
+    Runner scalar(model, 1, *kernels::find_kernel_set("scalar"));
+    const auto expected = none.logits(none.cache->create(), tokens);
+    EXPECT_EQ(basic.logits(basic.cache->create(), tokens), expected);
+    EXPECT_EQ(scalar.logits(scalar.cache->create(), tokens), expected);
+  }
+}
+
 TEST(CpuBackend, RefusesWhatDoesNotFitAndChangesNothing) {
   Runner runner(tiny_model());
   const SequenceId id = runner.cache->create();
@@ -236,14 +255,14 @@ TEST(CpuBackend, RefusesInvalidCodesAndKeepsNothing) {
   TensorWriter writer;
   std::vector<uint8_t> codes(12 * 84, 0x55);
   codes[100] = 0xff;
-  writer.add(name, DType::kU8, Encoding::kTernaryStripes, {48, 84}, codes.data(), codes.size());
+  writer.add(name, DType::kU8, Encoding::kTernaryStripes, {12, 84}, codes.data(), codes.size());
   source.add(writer.source().get(name));
   auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
   CpuBackend backend(2, kernels::best_kernel_set(), pool);
   const auto model = Model::create(tiny_config(), source);
   EXPECT_TRUE(
       contains(error_text<ModelLoadError>([&] { backend.optimize_model(model, {OptimizationLevel::kBasic, 1, 1, 1}); }),
-               name + ": code 3 at row "));
+               "): code 3 at row "));
   EXPECT_EQ(pool->stats().active, 0u);
 }
 

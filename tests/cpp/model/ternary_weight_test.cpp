@@ -11,13 +11,13 @@ namespace tritium {
 namespace {
 
 TernaryWeight packed_weight(TensorWriter& writer, const std::vector<uint8_t>& bytes, int64_t rows, int64_t columns) {
-  writer.add("w", DType::kU8, Encoding::kTernaryStripes, {rows, columns}, bytes.data(), bytes.size());
-  return {writer.source().get("w"), rows, columns, 1.0f, ScaleDirection::kMultiply};
+  writer.add("w", DType::kU8, Encoding::kTernaryStripes, {(rows + 3) / 4, columns}, bytes.data(), bytes.size());
+  return {writer.source().get("w"), rows, columns, 1.0f, ScaleDirection::kMultiply, std::nullopt};
 }
 
 TernaryWeight master_weight(TensorWriter& writer, const std::vector<float>& values, int64_t rows, int64_t columns) {
-  writer.add_floats("w", {rows, columns}, values);
-  return {writer.source().get("w"), rows, columns, std::nullopt, ScaleDirection::kMultiply};
+  writer.add_floats("w", {rows, columns}, values, Encoding::kTernaryMasters);
+  return {writer.source().get("w"), rows, columns, std::nullopt, ScaleDirection::kMultiply, std::nullopt};
 }
 
 std::vector<int8_t> trits_of(const TernaryWeight& weight, float scale = 1) {

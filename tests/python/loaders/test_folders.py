@@ -15,11 +15,12 @@ import tritium
 from hf_folders import edit_json, write_bitnet_folder, write_weights
 from tritium.errors import ModelLoadError
 from tritium.loaders.config import read_config
-from tritium.loaders.huggingface import expected_tensors, tensor_source
+from tritium.loaders.huggingface import tensor_source
 from tritium.loaders.weight_files import find_weights, read_weights
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
 
 
 def stored_tensors(folder: Path):
@@ -95,14 +96,13 @@ def test_shards_give_the_same_tensors_as_one_file(tmp_path):
     assert len(set(map(str, find_weights(tmp_path / "three")))) == 3
 
 
-def test_the_source_holds_exactly_the_tensors_of_the_model(packed_folder):
+def test_the_source_holds_all_tensors_but_those_that_are_ignored(packed_folder):
+    names = stored_tensors(packed_folder).keys()
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    change(packed_folder, **{name: ("F64", np.zeros(8, np.float64))})
     config = read_config(packed_folder / "config.json")
-    source = tensor_source(config, read_weights(find_weights(packed_folder), mmap=True), "here")
-    expected = list(expected_tensors(config.model))
-    scales = {tensor.name + "_scale" for tensor in expected if tensor.ternary}
-    assert len(scales) == 2 * 7
-    assert set(source.names()) == {tensor.name for tensor in expected} | scales
-    assert "lm_head.weight" not in source
+    source = tensor_source(config, read_weights(find_weights(packed_folder), mmap=True))
+    assert set(source.names()) == names
 
 
 def test_a_model_says_where_it_is_from_and_what_it_is(packed_folder):
@@ -129,8 +129,10 @@ def test_a_path_to_the_weights_loads_the_folder_around_them(packed_folder):
 
 def test_one_shard_alone_is_refused_with_what_is_missing(tmp_path):
     write_bitnet_folder(tmp_path, seed=1, shards=2)
-    with pytest.raises(ModelLoadError, match=r"19 of 38 tensors .* are missing"):
-        tritium.load(tmp_path / "model-00001-of-00002.safetensors")
+    shard = tmp_path / "model-00001-of-00002.safetensors"
+    with pytest.raises(ModelLoadError, match=r"19 tensors .* are missing") as caught:
+        tritium.load(shard)
+    assert f"(in {shard}, described by {tmp_path / 'config.json'})" in str(caught.value)
 
 
 # Tensors that do not fit the configuration
@@ -140,24 +142,52 @@ def test_missing_tensors_are_counted_and_the_first_named(packed_folder):
     names = [name for name in stored_tensors(packed_folder) if ".0.self_attn." in name]
     change(packed_folder, **dict.fromkeys(names, ...))
     message = refused(packed_folder)
-    assert f"{len(names)} of 38 tensors" in message
-    assert "'model.layers.0.self_attn.attn_sub_norm.weight'" in message
-    assert f"and {len(names) - 3} more" in message
+    # scales are asked for only where there are codes
+    assert "5 tensors that the configuration asks for are missing: " in message
+    assert "model.layers.0.self_attn.q_proj.weight" in message
+    assert "and 2 more" in message
+    assert str(packed_folder / "model.safetensors") in message
 
 
 def test_a_missing_scale_is_named(packed_folder):
     change(packed_folder, **{Q + "_scale": ...})
-    assert f"1 of 38 tensors that {packed_folder}" in refused(packed_folder)
+    message = refused(packed_folder)
+    assert f"1 tensors that the configuration asks for are missing: {Q}_scale" in message
+
+
+def test_layers_that_no_file_has_are_counted(packed_folder):
+    edit_json(packed_folder / "config.json", num_hidden_layers=4096)
+    assert "45034 tensors" in refused(packed_folder)
 
 
 def test_an_untied_model_without_a_head_is_refused(packed_folder):
     edit_json(packed_folder / "config.json", tie_word_embeddings=False)
-    assert "'lm_head.weight'" in refused(packed_folder)
+    assert "missing: lm_head.weight" in refused(packed_folder)
 
 
-def test_a_head_beside_tied_embeddings_is_ignored(packed_folder):
-    change(packed_folder, **{"lm_head.weight": ("F32", np.zeros((96, 64), np.float32))})
+def test_a_copy_of_tied_embeddings_is_ignored(packed_folder):
+    change(packed_folder, **{HEAD: stored_tensors(packed_folder)[EMBEDDING]})
     assert tritium.load(packed_folder).config.tied_head
+
+
+def test_a_head_that_differs_from_tied_embeddings_is_refused(packed_folder):
+    # transformers does not tie them, and says so in a warning
+    dtype, embedding = stored_tensors(packed_folder)[EMBEDDING]
+    head = embedding.copy()
+    head[-1, -1] ^= 1
+    change(packed_folder, **{HEAD: (dtype, head)})
+    message = refused(packed_folder)
+    assert f"'{HEAD}': BF16 [96, 64] differs from {EMBEDDING}, BF16 [96, 64]" in message
+    assert "tie_word_embeddings" in message
+    edit_json(packed_folder / "config.json", tie_word_embeddings=False)
+    assert not tritium.load(packed_folder).config.tied_head
+
+
+def test_a_name_that_no_weight_has_is_not_printed(packed_folder):
+    change(packed_folder, **{"x" * 5000: ("F32", np.zeros(1, np.float32))})
+    assert "a name of 5000 characters" in refused(packed_folder)
+    change(packed_folder, **{"x" * 5000: ..., "a\x1b[2J": ("F32", np.zeros(1, np.float32))})
+    assert "\x1b" not in refused(packed_folder)
 
 
 def test_tables_of_old_checkpoints_are_ignored(packed_folder):
@@ -177,48 +207,55 @@ def test_tables_of_old_checkpoints_are_ignored(packed_folder):
 )
 def test_a_tensor_without_a_place_in_the_model_is_refused(packed_folder, name):
     change(packed_folder, **{name: ("F32", np.zeros(64, np.float32))})
-    assert f"1 of 39 tensors have no place in the model that {packed_folder}" in refused(
-        packed_folder
-    )
+    message = refused(packed_folder)
+    assert "1 of 39 tensors have no place in the model that the configuration describes" in message
+    assert name in message
 
 
 def test_more_words_than_embedding_rows_are_refused_with_both_numbers(packed_folder):
     edit_json(packed_folder / "config.json", vocab_size=97)
-    message = refused(packed_folder)
-    assert f"'{EMBEDDING}': 96 rows of 64 stored, 97 rows of 64 expected by vocab_size" in message
+    weights = packed_folder / "model.safetensors"
+    assert (
+        f"{EMBEDDING} ({weights}) has shape [96, 64], the configuration needs [97, 64]"
+        in refused(packed_folder)
+    )
 
 
 def test_fewer_words_than_embedding_rows_are_refused_with_both_numbers(packed_folder):
     edit_json(packed_folder / "config.json", vocab_size=95)
-    assert "96 rows of 64 stored, 95 rows of 64 expected" in refused(packed_folder)
+    assert "has shape [96, 64], the configuration needs [95, 64]" in refused(packed_folder)
 
 
 def test_a_wrong_shape_of_a_norm_gives_both_shapes(packed_folder):
     change(packed_folder, **{"model.norm.weight": ("F32", np.ones(63, np.float32))})
-    assert "'model.norm.weight': shape [63] stored, [64] expected" in refused(packed_folder)
+    message = refused(packed_folder)
+    assert message.startswith("[tensor] model.norm.weight (")
+    assert "has shape [63], the configuration needs [64]" in message
 
 
 def test_a_wrong_shape_of_packed_codes_gives_both_shapes(packed_folder):
     change(packed_folder, **{Q: ("U8", np.zeros((17, 64), np.uint8))})
-    assert "shape [17, 64] stored, [16, 64] expected: 4 rows a byte of the matrix [64, 64]" in (
-        refused(packed_folder)
-    )
+    message = refused(packed_folder)
+    assert "has shape [17, 64], the configuration needs [16, 64]: 4 rows a byte of" in message
+    assert "the matrix [64, 64]" in message
 
 
 def test_unpacked_uint8_is_refused(packed_folder):
     change(packed_folder, **{Q: ("U8", np.zeros((64, 64), np.uint8))})
-    assert "shape [64, 64] stored, [16, 64] expected" in refused(packed_folder)
+    assert "has shape [64, 64], the configuration needs [16, 64]" in refused(packed_folder)
 
 
 def test_a_transposed_master_is_refused(masters_folder):
     name = "model.layers.1.mlp.up_proj.weight"
     change(masters_folder, **{name: ("F32", np.zeros((64, 96), np.float32))})
-    assert "shape [64, 96] stored, [96, 64] expected" in refused(masters_folder)
+    assert "has shape [64, 96], the configuration needs [96, 64]" in refused(masters_folder)
 
 
 def test_several_scales_of_one_matrix_are_refused(packed_folder):
     change(packed_folder, **{Q + "_scale": ("F32", np.ones(2, np.float32))})
-    assert "shape [2] stored, [1] expected: one scale a matrix" in refused(packed_folder)
+    message = refused(packed_folder)
+    assert f"{Q}_scale" in message
+    assert "has shape [2], the configuration needs [1]" in message
 
 
 def test_a_scale_without_dimensions_is_one_scale(packed_folder):
@@ -264,6 +301,104 @@ def test_floats_in_offline_mode_are_refused(packed_folder):
     message = refused(packed_folder)
     assert f"'{Q}': dtype F32 stored, U8 expected" in message
     assert "online" in message
+
+
+# Families
+
+
+def test_the_names_of_a_reproduction_become_neutral(tmp_path):
+    write_bitnet_folder(
+        tmp_path, seed=1, family="reproduction", form="masters", hidden=200, heads=2
+    )
+    assert "model.layers.0.self_attn.inner_attn_ln.weight" in stored_tensors(tmp_path)
+    model = tritium.load(tmp_path)
+    assert (model.config.architecture, model.config.head_dim) == ("bitnet", 100)
+    assert model.core.weight_form == "masters"
+    graph = model.core.graph
+    assert "attn_sub_norm" in graph
+    assert "ffn_sub_norm" in graph
+
+
+def test_both_names_of_a_norm_at_once_are_refused(tmp_path):
+    write_bitnet_folder(tmp_path, seed=1, family="reproduction", form="masters")
+    norm = stored_tensors(tmp_path)["model.layers.0.mlp.ffn_layernorm.weight"]
+    change(tmp_path, **{"model.layers.0.mlp.ffn_sub_norm.weight": norm})
+    message = refused(tmp_path)
+    assert message.startswith("[tensor] model.layers.0.mlp.ffn_sub_norm.weight (")
+    assert message.endswith(") is given twice")
+
+
+def test_codes_in_a_reproduction_without_a_rule_are_refused(tmp_path):
+    write_bitnet_folder(tmp_path, seed=1, family="reproduction")
+    edit_json(tmp_path / "config.json", quantization_config=...)
+    message = refused(tmp_path)
+    assert "dtype U8 stored, a float expected" in message
+    assert 'quantization_mode "offline"' in message
+
+
+def test_a_llama_model_has_no_sub_norms(tmp_path):
+    write_bitnet_folder(tmp_path, seed=1, family="llama")
+    model = tritium.load(tmp_path)
+    assert model.config.architecture == "llama"
+    assert "sub_norm" not in model.core.graph
+    edit_json(tmp_path / "config.json", architectures=["BitNetForCausalLM"], model_type="bitnet")
+    assert "4 tensors that the configuration asks for are missing" in refused(tmp_path)
+
+
+def test_sub_norms_in_a_llama_model_are_refused(packed_folder):
+    edit_json(packed_folder / "config.json", architectures=["LlamaForCausalLM"], model_type="llama")
+    assert "4 of 38 tensors have no place" in refused(packed_folder)
+
+
+def test_a_projection_that_is_kept_is_used_as_it_is(tmp_path):
+    write_bitnet_folder(tmp_path, seed=1, kept=["lm_head", "down_proj"])
+    model = tritium.load(tmp_path)
+    assert "mlp.down_proj: dense_linear(" in model.core.graph
+    assert model.core.ternary_parameter_count == 2 * (64 * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 2)
+
+
+def test_codes_of_a_projection_that_is_kept_are_refused(packed_folder):
+    rule = {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head", "up_proj"]}
+    edit_json(packed_folder / "config.json", quantization_config=rule)
+    message = refused(packed_folder)
+    assert "mlp.up_proj.weight': dtype 'U8' stored, one of BF16, F16, F32 expected" in message
+
+
+def test_floats_of_a_projection_that_is_not_kept_are_refused(tmp_path):
+    write_bitnet_folder(tmp_path, seed=1, kept=["lm_head", "down_proj"])
+    rule = {"quant_method": "bitnet", "linear_class": "autobitlinear"}
+    edit_json(tmp_path / "config.json", quantization_config=rule)
+    message = refused(tmp_path)
+    assert "mlp.down_proj.weight': dtype BF16 stored, U8 expected" in message
+    assert "modules_to_not_convert" in message
+
+
+@pytest.mark.parametrize("part", ["attention_bias", "mlp_bias"])
+def test_biases_are_loaded_if_the_configuration_says_so(tmp_path, part):
+    write_bitnet_folder(tmp_path, seed=1, **{part: True})
+    plain = 2 * (64 * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 3) + 96 * 64 + 2 * (3 * 64 + 96) + 64
+    biases = 2 * (64 + 32 + 32 + 64 if part == "attention_bias" else 96 + 96 + 64)
+    assert tritium.load(tmp_path).core.parameter_count == plain + biases
+    edit_json(tmp_path / "config.json", **{part: False})
+    assert f"{8 if part == 'attention_bias' else 6} of " in refused(tmp_path)
+
+
+def test_norms_inside_linear_layers_are_loaded_if_the_configuration_says_so(tmp_path):
+    write_bitnet_folder(tmp_path, seed=1, use_rms_norm=True)
+    model = tritium.load(tmp_path)
+    assert model.config.linear_norm_eps == 1e-6
+    assert "q_proj: ternary_linear(model.layers.0.self_attn.q_proj.rms_norm)" in model.core.graph
+    edit_json(tmp_path / "config.json", quantization_config={"quant_method": "bitnet"})
+    assert "14 of 52 tensors have no place" in refused(tmp_path)
+
+
+def test_of_two_rules_the_last_one_counts(tmp_path):
+    # HF1BitLLM/Llama3-8B-1.58-100B-tokens writes the name twice
+    write_bitnet_folder(tmp_path, seed=1, family="llama", linear_class="bitlinear")
+    path = tmp_path / "config.json"
+    first = '{"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},'
+    path.write_text(first + path.read_text().lstrip("{"))
+    assert tritium.load(tmp_path).config.scale_direction == "divide"
 
 
 # Files

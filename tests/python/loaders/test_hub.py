@@ -212,9 +212,9 @@ def test_a_shard_that_the_repository_lacks_is_named(tmp_path, hub, machine):
 
 def test_an_unknown_architecture_is_refused_before_the_weights_are_fetched(tmp_path, hub, machine):
     config = tmp_path / "hub" / "org" / "model" / "config.json"
-    config.write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+    config.write_text(json.dumps({"architectures": ["MambaForCausalLM"]}))
     error = machine.load("org/model")["error"]
-    assert "got ['LlamaForCausalLM'], expected one of BitNetForCausalLM" in error
+    assert "got ['MambaForCausalLM'], expected one of BitNetForCausalLM" in error
     assert "model.safetensors" not in hub.fetched
 
 

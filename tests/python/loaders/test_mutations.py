@@ -43,10 +43,24 @@ def splice(content: bytes, where: random.Random, span: int) -> bytes:
     return content[:begin] + piece + content[begin + length :]
 
 
-@pytest.fixture(scope="module", params=["packed", "masters"])
+MODELS = {
+    "packed": {},
+    "masters": {"form": "masters"},
+    "reproduction": {"family": "reproduction", "form": "masters", "dtype": "float16"},
+    "llama with every part": {
+        "family": "llama", "linear_class": "bitlinear", "tied": False, "use_rms_norm": True,
+        "attention_bias": True, "mlp_bias": True, "kept": ["lm_head", "model.*.down_proj"],
+        "rope": {
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=MODELS)
 def pristine(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pristine") / request.param
-    write_bitnet_folder(folder, seed=1, form=request.param, shards=2, **TINY)
+    write_bitnet_folder(folder, seed=1, shards=2, **TINY | MODELS[request.param])
     assert load_or_refuse(folder)
     return folder
 
