@@ -58,7 +58,7 @@ bool is_vector(const StoredTensor& tensor) { return tensor.shape.size() == 1; }
 void drop_files(const Model& model) {
   std::set<const MappedFile*> files;
   for (const TernaryWeight& weight : model.ternary_weights()) files.insert(weight.tensor.file.get());
-  for (const StoredTensor& tensor : model.dense_weights()) files.insert(tensor.file.get());
+  for (const DenseWeight& weight : model.dense_weights()) files.insert(weight.tensor.file.get());
   for (const MappedFile* file : files) file->drop(0, file->bytes().size());
 }
 
@@ -81,7 +81,9 @@ int64_t packed_bytes(const Model& model) {
 }
 
 int64_t weight_bytes_per_token(const Model& model) {
-  const auto dense = [&](WeightId id) -> const StoredTensor& { return model.dense_weights()[static_cast<size_t>(id)]; };
+  const auto dense = [&](WeightId id) -> const StoredTensor& {
+    return model.dense_weights()[static_cast<size_t>(id)].tensor;
+  };
   int64_t bytes = 0;
   for (const Operator& op : model.graph().operators) {
     std::visit(
