@@ -55,10 +55,10 @@ TRITIUM_INLINE void store(float* p, FirstLanes lanes, float32x4_t x) {
   memcpy(p, all, static_cast<size_t>(lanes.count) * sizeof(float));
 }
 
-// The first n lanes, n in 0..4.
+// The first n lanes; none for n <= 0, all for n >= 4.
 TRITIUM_INLINE uint32x4_t lane_mask(int64_t n) {
   static const uint32_t kMask[2 * kWidth] = {~0u, ~0u, ~0u, ~0u, 0, 0, 0, 0};
-  return vld1q_u32(kMask + kWidth - n);
+  return vld1q_u32(kMask + kWidth - (n < 0 ? 0 : n < kWidth ? n : kWidth));
 }
 
 TRITIUM_INLINE float32x4_t float_of(uint32_t bits) { return vreinterpretq_f32_u32(vdupq_n_u32(bits)); }
@@ -249,8 +249,7 @@ void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
     for (int i = 0; i < kLaneRegisters; ++i) {
       v[i] = quantized(vld1q_f32(from + kWidth * i), scale);
       if (columns - k < kLanes) {
-        const int64_t left = columns - k - kWidth * i;
-        v[i] = vandq_s32(v[i], vreinterpretq_s32_u32(lane_mask(left < 0 ? 0 : left < kWidth ? left : kWidth)));
+        v[i] = vandq_s32(v[i], vreinterpretq_s32_u32(lane_mask(columns - k - kWidth * i)));
       }
       sum = vaddq_s32(sum, v[i]);
     }
@@ -300,6 +299,7 @@ TRITIUM_INLINE float32x4_t load_wide(const typename Dense<kElement>::Stored* p, 
 template <Element kElement, int kRows, int kTokens>
 void dense_tile(const typename Dense<kElement>::Stored* weights, const float* x, int64_t columns, float* y,
                 int64_t y_stride) {
+  using Stored = typename Dense<kElement>::Stored;
   float32x4_t sum[kRows][kTokens][kLaneRegisters];
   TRITIUM_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -329,16 +329,24 @@ void dense_tile(const typename Dense<kElement>::Stored* weights, const float* x,
   }
   if (k < columns) {
     const int64_t left = columns - k;
+    Stored last_weights[kRows][kLanes] = {};
+    float last_x[kTokens][kLanes] = {};
+    for (int r = 0; r < kRows; ++r) {
+      memcpy(last_weights[r], weights + r * columns + k, static_cast<size_t>(left) * sizeof(Stored));
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      memcpy(last_x[t], x + t * columns + k, static_cast<size_t>(left) * sizeof(float));
+    }
     TRITIUM_UNROLL
     for (int i = 0; i < kLaneRegisters; ++i) {
-      const int64_t count = left - kWidth * i < 0 ? 0 : left - kWidth * i < kWidth ? left - kWidth * i : kWidth;
-      const FirstLanes lanes = {count};
-      const uint32x4_t mask = lane_mask(count);  // a lane without a term keeps its -0
+      const uint32x4_t present = lane_mask(left - kWidth * i);  // an absent lane keeps its -0
+      TRITIUM_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const float32x4_t w = load_wide<kElement>(weights + r * columns + k + kWidth * i, lanes);
+        const float32x4_t w = load_wide<kElement>(last_weights[r] + kWidth * i, AllLanes{});
+        TRITIUM_UNROLL
         for (int t = 0; t < kTokens; ++t) {
-          const float32x4_t token = load(x + t * columns + k + kWidth * i, lanes);
-          sum[r][t][i] = vbslq_f32(mask, vfmaq_f32(sum[r][t][i], w, token), sum[r][t][i]);
+          const float32x4_t added = vfmaq_f32(sum[r][t][i], w, vld1q_f32(last_x[t] + kWidth * i));
+          sum[r][t][i] = vbslq_f32(present, added, sum[r][t][i]);
         }
       }
     }
