@@ -3,7 +3,8 @@
 Reads the CPU's flags from /proc/cpuinfo, not from Tritium's own detection.
 Usage: check_tests.py <CTest's JUnit file> <output of `tritium doctor --json`>
 
-Of tests that ran on an emulated ARM processor, the sets that it has must have passed and the others been skipped:
+Of tests that ran on an emulated ARM processor, the sets that it has must have passed and the
+others been skipped:
        check_tests.py --emulated <CTest's JUnit file> <kernel set>...
 """
 
