@@ -5,6 +5,8 @@
 #   make test-oracles    comparison with PyTorch and transformers, in .venv-oracles
 #   make asan            C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make tsan            C++ tests under ThreadSanitizer
+#   make test-aarch64    C++ tests of the NEON sets, cross-compiled, under qemu (Debian: g++-aarch64-linux-gnu qemu-user
+#                        libgtest-dev)
 #   make bench           C++ benchmarks
 #   make format          format C++ and Python; make check-format only looks
 #   make clean           remove what was built; make distclean also the environments
@@ -32,7 +34,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-python test-cpp test-oracles asan tsan bench format check-format clean distclean
+.PHONY: demo test test-python test-cpp test-oracles test-aarch64 asan tsan bench format check-format clean distclean
 
 demo: $(VENV)/.installed
 	$(BIN)/tritium run "$(PROMPT)"
@@ -55,6 +57,19 @@ asan: build/asan/.built
 
 tsan: build/tsan/.built
 	ctest --preset tsan --parallel $(JOBS)
+
+# A processor for each set; on each, the sets that it has must pass and the others be skipped.
+AARCH64_CPUS := max cortex-a76 cortex-a53
+AARCH64_SETS_max := scalar neon neon_dotprod neon_i8mm
+AARCH64_SETS_cortex-a76 := scalar neon neon_dotprod
+AARCH64_SETS_cortex-a53 := scalar neon
+
+test-aarch64: $(AARCH64_CPUS:%=test-aarch64-%)
+
+test-aarch64-%: build/aarch64/.built
+	QEMU_CPU=$* ctest --preset aarch64 --parallel $(JOBS) --label-regex '^(kernels|backend|engine)$$' \
+	  --output-junit $(CURDIR)/build/aarch64/ctest-$*.xml
+	$(BIN)/python .ci/check_tests.py --emulated build/aarch64/ctest-$*.xml $(AARCH64_SETS_$*)
 
 bench: $(VENV)/.tools
 	cmake --preset release -DTRITIUM_BUILD_BENCHMARKS=ON

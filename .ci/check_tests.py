@@ -2,6 +2,10 @@
 
 Reads the CPU's flags from /proc/cpuinfo, not from Tritium's own detection.
 Usage: check_tests.py <CTest's JUnit file> <output of `tritium doctor --json`>
+
+Of tests that ran on an emulated ARM processor, the sets that it has must have passed and the
+others been skipped:
+       check_tests.py --emulated <CTest's JUnit file> <kernel set>...
 """
 
 from __future__ import annotations
@@ -32,7 +36,12 @@ KERNEL_SETS = {
             "avx512_vnni",
         },
     },
-    "aarch64": {"scalar": set()},
+    "aarch64": {
+        "scalar": set(),
+        "neon": {"asimd"},
+        "neon_dotprod": {"asimd", "asimddp"},
+        "neon_i8mm": {"asimd", "asimddp", "i8mm"},
+    },
 }
 
 
@@ -67,6 +76,25 @@ def tests_by_suite(junit: Path) -> tuple[dict[str, list[str]], list[str]]:
     return passed, others
 
 
+def of_kernel_set(tests: list[str], kernel_set: str) -> list[str]:
+    return [test for test in tests if re.search(rf"\b{kernel_set}\b", test)]
+
+
+def emulated_problems(junit: Path, present: list[str]) -> list[str]:
+    found = []
+    passed, others = tests_by_suite(junit)
+    for kernel_set in KERNEL_SETS["aarch64"]:
+        ran, missed = (of_kernel_set(tests, kernel_set) for tests in (passed["kernels"], others))
+        print(f"kernel set {kernel_set}: {len(ran)} C++ tests passed, {len(missed)} did not run")
+        wanted, unwanted = (ran, missed) if kernel_set in present else (missed, ran)
+        if not wanted or unwanted:
+            state = "present" if kernel_set in present else "absent"
+            found.append(f"kernel set {kernel_set} is {state} on this processor")
+        others = [test for test in others if test not in missed]
+    print(f"all suites: {sum(len(tests) for tests in passed.values())} C++ tests passed")
+    return found + [f"{name} did not pass or run" for name in others]
+
+
 def problems(junit: Path, doctor: Path) -> list[str]:
     found = []
     passed, others = tests_by_suite(junit)
@@ -81,7 +109,7 @@ def problems(junit: Path, doctor: Path) -> list[str]:
     supported = {s["name"] for s in report["kernel_sets"] if s["supported"]}
     checks = {check["name"]: check["ok"] for check in report["checks"]}
     for kernel_set in expected_kernel_sets():
-        tests = [t for t in passed["kernels"] if re.search(rf"\b{kernel_set}\b", t)]
+        tests = of_kernel_set(passed["kernels"], kernel_set)
         print(f"kernel set {kernel_set}: {len(tests)} C++ tests passed")
         if not tests:
             found.append(
@@ -99,7 +127,10 @@ def problems(junit: Path, doctor: Path) -> list[str]:
 
 
 def main() -> int:
-    found = problems(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "--emulated":
+        found = emulated_problems(Path(sys.argv[2]), sys.argv[3:])
+    else:
+        found = problems(Path(sys.argv[1]), Path(sys.argv[2]))
     for problem in found:
         print(f"FAILED: {problem}", file=sys.stderr)
     return 1 if found else 0

@@ -1,17 +1,30 @@
-# tritium_fetch(<name> <cmake package> <target> URL <url> SHA256 <hash>)
+# tritium_fetch(<name> <cmake package> <target> URL <url> SHA256 <hash> [SYSTEM_SOURCES <folder>])
 #
-# Makes <target> available: from the system, else from a pinned download. Sets <name>_AVAILABLE in the cache,
-# OFF if neither can be had; the configuration goes on.
+# Makes <target> available: from the system, else built from sources that the system has, which is how a
+# cross-compilation gets it, else from a pinned download. Sets <name>_AVAILABLE in the cache, OFF if none can be had;
+# the configuration goes on.
 
 include(FetchContent)
 
 function(tritium_fetch name package target)
-  cmake_parse_arguments(PARSE_ARGV 3 arg "" "URL;SHA256" "")
+  cmake_parse_arguments(PARSE_ARGV 3 arg "" "URL;SHA256;SYSTEM_SOURCES" "")
   set(${name}_AVAILABLE OFF CACHE INTERNAL "")
 
   find_package(${package} QUIET)
   if(TARGET ${target})
     message(STATUS "${name}: from the system")
+    set(${name}_AVAILABLE ON CACHE INTERNAL "")
+    return()
+  endif()
+
+  # Warnings of others are not ours to mend.
+  set(CMAKE_COMPILE_WARNING_AS_ERROR OFF)
+  set(CMAKE_WARN_DEPRECATED OFF)
+
+  if(arg_SYSTEM_SOURCES AND EXISTS ${arg_SYSTEM_SOURCES}/CMakeLists.txt)
+    message(STATUS "${name}: built from ${arg_SYSTEM_SOURCES}")
+    FetchContent_Declare(${name} SOURCE_DIR ${arg_SYSTEM_SOURCES} EXCLUDE_FROM_ALL SYSTEM)
+    FetchContent_MakeAvailable(${name})
     set(${name}_AVAILABLE ON CACHE INTERNAL "")
     return()
   endif()

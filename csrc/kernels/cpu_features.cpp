@@ -1,4 +1,5 @@
-// Asks the processor, and for x86 also which registers the operating system saves.
+// Asks the processor, and for x86 also which registers the operating system saves. On ARM only the operating system
+// knows.
 #include "kernels/cpu_features.h"
 
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
@@ -9,6 +10,16 @@
 #include <cpuid.h>
 #endif
 #define TRITIUM_HAS_CPUID 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#define TRITIUM_IS_ARM 1
 #endif
 
 namespace tritium::kernels {
@@ -54,6 +65,39 @@ uint32_t detect() {
   return x86_features({basic.ecx, extended.ebx, extended.ecx, saved});
 }
 
+#elif defined(TRITIUM_IS_ARM) && defined(__linux__)
+
+uint32_t detect() { return arm_features(getauxval(AT_HWCAP), getauxval(AT_HWCAP2)); }
+
+#elif defined(TRITIUM_IS_ARM) && defined(__APPLE__)
+
+bool has(const char* name) {
+  int32_t value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+
+uint32_t detect() {
+  uint32_t features = kNeon;
+  if (has("hw.optional.arm.FEAT_DotProd")) features |= kDotprod;
+  if (has("hw.optional.arm.FEAT_I8MM")) features |= kI8mm;
+  return features;
+}
+
+#elif defined(TRITIUM_IS_ARM) && defined(_WIN32)
+
+uint32_t detect() {
+  constexpr DWORD kDotprodAvailable = 43, kI8mmAvailable = 66;  // PF_ARM_V82_…; older headers lack the second
+  uint32_t features = kNeon;
+  if (IsProcessorFeaturePresent(kDotprodAvailable)) features |= kDotprod;
+  if (IsProcessorFeaturePresent(kI8mmAvailable)) features |= kI8mm;
+  return features;
+}
+
+#elif defined(TRITIUM_IS_ARM)
+
+uint32_t detect() { return kNeon; }
+
 #else
 
 uint32_t detect() { return 0; }
@@ -76,6 +120,14 @@ uint32_t x86_features(const X86Report& report) {
   if (report.extended_ebx & (1u << 31)) features |= kAvx512vl;
   if (report.extended_ebx & (1u << 17)) features |= kAvx512dq;
   if (report.extended_ecx & (1u << 11)) features |= kAvx512Vnni;
+  return features;
+}
+
+uint32_t arm_features(uint64_t hwcap, uint64_t hwcap2) {
+  if (!(hwcap & (1u << 1))) return 0;
+  uint32_t features = kNeon;
+  if (hwcap & (1u << 20)) features |= kDotprod;
+  if (hwcap2 & (1u << 13)) features |= kI8mm;
   return features;
 }
 
@@ -102,6 +154,12 @@ const char* cpu_feature_name(CpuFeature feature) {
       return "avx512dq";
     case kAvx512Vnni:
       return "avx512_vnni";
+    case kNeon:
+      return "asimd";
+    case kDotprod:
+      return "asimddp";
+    case kI8mm:
+      return "i8mm";
   }
   return "unknown";
 }

@@ -14,12 +14,15 @@ enum CpuFeature : uint32_t {
   kAvx512vl = 1u << 5,
   kAvx512dq = 1u << 6,
   kAvx512Vnni = 1u << 7,
+  kNeon = 1u << 8,
+  kDotprod = 1u << 9,
+  kI8mm = 1u << 10,
 };
 
 // Bits of the features that the CPU has and whose registers the operating system saves.
 uint32_t cpu_features();
 
-// Name of one feature bit, as Linux spells it: "avx2".
+// Name of one feature bit, as Linux spells it: "avx2", "asimddp".
 const char* cpu_feature_name(CpuFeature feature);
 
 // What an x86 processor says of itself.
@@ -32,5 +35,8 @@ struct X86Report {
 
 // CpuFeature bits of such a processor.
 uint32_t x86_features(const X86Report& report);
+
+// CpuFeature bits of a 64-bit ARM processor of which Linux says AT_HWCAP and AT_HWCAP2.
+uint32_t arm_features(uint64_t hwcap, uint64_t hwcap2);
 
 }  // namespace tritium::kernels

@@ -13,6 +13,15 @@ extern const KernelSet kAvx512VnniKernels;
 #if defined(TRITIUM_KERNELS_AVX2)
 extern const KernelSet kAvx2Kernels;
 #endif
+#if defined(TRITIUM_KERNELS_NEON_I8MM)
+extern const KernelSet kNeonI8mmKernels;
+#endif
+#if defined(TRITIUM_KERNELS_NEON_DOTPROD)
+extern const KernelSet kNeonDotprodKernels;
+#endif
+#if defined(TRITIUM_KERNELS_NEON)
+extern const KernelSet kNeonKernels;
+#endif
 extern const KernelSet kScalarKernels;
 
 namespace {
@@ -24,8 +33,16 @@ const KernelSet* const kCompiled[] = {
 #if defined(TRITIUM_KERNELS_AVX2)
     &kAvx2Kernels,
 #endif
-    &kScalarKernels,
-    nullptr,
+#if defined(TRITIUM_KERNELS_NEON_I8MM)
+    &kNeonI8mmKernels,
+#endif
+#if defined(TRITIUM_KERNELS_NEON_DOTPROD)
+    &kNeonDotprodKernels,
+#endif
+#if defined(TRITIUM_KERNELS_NEON)
+    &kNeonKernels,
+#endif
+    &kScalarKernels,      nullptr,
 };
 
 }  // namespace

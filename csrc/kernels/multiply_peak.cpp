@@ -1,4 +1,4 @@
-// The list of the loops. CMake defines TRITIUM_PEAK_<SET> for each that it compiles.
+// The list of the loops. CMake defines TRITIUM_PEAK_<PROCESSOR>.
 #include "kernels/multiply_peak.h"
 
 #include <string.h>
@@ -8,6 +8,10 @@ namespace tritium::kernels {
 #if defined(TRITIUM_PEAK_X86)
 extern const MultiplyPeak kAvx2Peak;
 extern const MultiplyPeak kAvx512VnniPeak;
+#elif defined(TRITIUM_PEAK_ARM)
+extern const MultiplyPeak kNeonPeak;
+extern const MultiplyPeak kNeonDotprodPeak;
+extern const MultiplyPeak kNeonI8mmPeak;
 #endif
 extern const MultiplyPeak kScalarPeak;
 
@@ -16,6 +20,10 @@ const MultiplyPeak* find_multiply_peak(const char* kernel_set) {
 #if defined(TRITIUM_PEAK_X86)
       &kAvx512VnniPeak,
       &kAvx2Peak,
+#elif defined(TRITIUM_PEAK_ARM)
+      &kNeonI8mmPeak,
+      &kNeonDotprodPeak,
+      &kNeonPeak,
 #endif
       &kScalarPeak,
   };

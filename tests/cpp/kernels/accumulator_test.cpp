@@ -9,7 +9,7 @@ class AccumulatorTest : public EverySet {};
 INSTANTIATE_TEST_SUITE_P(, AccumulatorTest, ::testing::ValuesIn(all_sets()), set_name);
 
 TEST_P(AccumulatorTest, ExtremeWeightsAndActivationsGiveExactSums) {
-  for (int64_t columns : {16, 128, 144, 256, 272, 8640, 65536}) {
+  for (int64_t columns : {16, 128, 144, 256, 272, 512, 528, 8640, 65536}) {
     for (int weight : {-1, 1}) {
       for (int q : {-128, 127}) {
         for (int64_t tokens : {1, 2, 5, 9}) {

@@ -2,6 +2,10 @@
 #include "kernel_problems.h"
 #include "kernels/cpu_features.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace tritium::kernels::testing {
 namespace dispatch_test {
 
@@ -55,6 +59,9 @@ TEST(CpuFeatures, HaveDistinctNames) {
   EXPECT_STREQ(cpu_feature_name(kAvx512vl), "avx512vl");
   EXPECT_STREQ(cpu_feature_name(kAvx512dq), "avx512dq");
   EXPECT_STREQ(cpu_feature_name(kAvx512Vnni), "avx512_vnni");
+  EXPECT_STREQ(cpu_feature_name(kNeon), "asimd");
+  EXPECT_STREQ(cpu_feature_name(kDotprod), "asimddp");
+  EXPECT_STREQ(cpu_feature_name(kI8mm), "i8mm");
 }
 
 constexpr uint32_t kAvx2Set = kAvx2 | kFma | kF16c;
@@ -100,6 +107,17 @@ TEST(CpuFeatures, AreEachABitOfTheCpu) {
   EXPECT_EQ(x86_features(report), 0u);
 }
 
+TEST(CpuFeatures, OfArmAreEachABitOfWhatLinuxSays) {
+  constexpr uint64_t kAsimdBit = 1u << 1, kAsimddpBit = 1u << 20, kI8mmBit = 1u << 13;
+  EXPECT_EQ(arm_features(~uint64_t{0}, ~uint64_t{0}), kNeon | kDotprod | kI8mm);
+  EXPECT_EQ(arm_features(kAsimdBit | kAsimddpBit, kI8mmBit), kNeon | kDotprod | kI8mm);
+  EXPECT_EQ(arm_features(~kAsimddpBit, ~uint64_t{0}), kNeon | kI8mm);
+  EXPECT_EQ(arm_features(~uint64_t{0}, ~kI8mmBit), kNeon | kDotprod);
+  EXPECT_EQ(arm_features(kAsimdBit, 0), kNeon);
+  EXPECT_EQ(arm_features(~kAsimdBit, ~uint64_t{0}), 0u);
+  EXPECT_EQ(arm_features(0, 0), 0u);
+}
+
 #if (defined(__x86_64__) && !defined(__APPLE__)) || defined(_M_X64)
 TEST(Dispatch, TheX86BuildHasTheAvx2Set) {
   const KernelSet* avx2 = find_kernel_set("avx2");
@@ -114,6 +132,34 @@ TEST(Dispatch, TheX86BuildHasTheAvx512VnniSetBeforeAvx2) {
   const auto sets = all_sets();
   EXPECT_LT(std::find(sets.begin(), sets.end(), avx512_vnni),
             std::find(sets.begin(), sets.end(), find_kernel_set("avx2")));
+}
+#endif
+
+#if (defined(__aarch64__) && !defined(__APPLE__)) || defined(_M_ARM64)
+TEST(Dispatch, TheArmBuildHasItsSetsFromI8mmDownToTheBase) {
+  const struct {
+    const char* name;
+    uint32_t features;
+  } wanted[] = {{"neon_i8mm", kNeon | kDotprod | kI8mm}, {"neon_dotprod", kNeon | kDotprod}, {"neon", kNeon}};
+  const auto sets = all_sets();
+  ASSERT_EQ(sets.size(), 4u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_STREQ(sets[i]->name, wanted[i].name);
+    EXPECT_EQ(sets[i]->features, wanted[i].features);
+  }
+}
+#endif
+
+#if defined(__aarch64__) && defined(__linux__)
+TEST(CpuFeatures, AgreeWithTheIdentificationRegisters) {
+  constexpr uint64_t kCpuidBit = 1u << 11;  // Linux lets programs read these registers
+  if (!(getauxval(AT_HWCAP) & kCpuidBit)) GTEST_SKIP() << "the registers cannot be read";
+  uint64_t isar0, isar1;
+  __asm__("mrs %0, ID_AA64ISAR0_EL1" : "=r"(isar0));
+  __asm__("mrs %0, ID_AA64ISAR1_EL1" : "=r"(isar1));
+  EXPECT_EQ((cpu_features() & kDotprod) != 0, ((isar0 >> 44) & 0xF) != 0);
+  EXPECT_EQ((cpu_features() & kI8mm) != 0, ((isar1 >> 52) & 0xF) != 0);
+  EXPECT_NE(cpu_features() & kNeon, 0u);
 }
 #endif
 
