@@ -99,7 +99,8 @@ void bind_inference_engine(py::module_& module) {
             return to_array(std::move(logits));
           },
           py::arg("model"), py::arg("token_ids"))
-      .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"), py::call_guard<py::gil_scoped_release>())
+      .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"),
+           py::call_guard<py::gil_scoped_release>())
       .def("memory_usage", &InferenceEngine::memory_usage);
 }
 
