@@ -1,4 +1,4 @@
-"""What the README says works when it is typed in."""
+"""What the README and the pages about use say works when it is typed in."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+from chat_folders import write_chat_folder
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "docs" / "chat.md", ROOT / "docs" / "benchmarks.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-TEXT = README.read_text("utf-8")
 
 
-def blocks(*languages: str) -> list[str]:
-    return [body for language, body in BLOCK.findall(TEXT) if language in languages]
+def blocks(page: Path, *languages: str) -> list[str]:
+    text = page.read_text("utf-8")
+    return [body for language, body in BLOCK.findall(text) if language in languages]
 
 
-PYTHON = blocks("python")
+PYTHON = [body for page in PAGES for body in blocks(page, "python")]
 COMMANDS = [
     line.removeprefix("$ ")
-    for block in blocks("console", "sh")
+    for page in PAGES
+    for block in blocks(page, "console", "sh")
     for line in block.splitlines()
     if re.match(r"(\$ )?(.* \| )?tritium ", line)
 ]
@@ -40,21 +45,29 @@ def environment():
     return ours | {"PATH": path}
 
 
-def test_the_readme_has_examples_in_both_languages():
-    assert PYTHON
-    assert COMMANDS
+@pytest.fixture
+def folder(tmp_path):
+    """Where examples run: with the model that those about chat name."""
+    write_chat_folder(tmp_path / "my-chat-model")
+    return tmp_path
+
+
+def test_each_page_has_examples_in_both_languages():
+    for page in PAGES:
+        assert blocks(page, "python")
+        assert blocks(page, "console")
 
 
 def test_the_readme_begins_with_the_two_commands():
-    sh = blocks("console", "sh")[0]
+    sh = blocks(README, "console", "sh")[0]
     assert re.search(r"^(\$ )?make demo\b", sh, re.MULTILINE)
     assert re.search(r"^(\$ )?make test\b", sh, re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.splitlines()[0])
-def test_the_python_examples_run(code, tmp_path):
+def test_the_python_examples_run(code, folder):
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -62,10 +75,10 @@ def test_the_python_examples_run(code, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="the examples are for a POSIX shell")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_run(command, environment, tmp_path):
+def test_the_commands_run(command, environment, folder):
     done = subprocess.run(
         ["sh", "-c", command],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -76,6 +89,7 @@ def test_the_commands_run(command, environment, tmp_path):
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT))
-def test_the_links_lead_to_files(target):
-    assert (README.parent / target).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_lead_to_files(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8"))
+    assert all((page.parent / target).exists() for target in targets), targets
