@@ -92,9 +92,9 @@ def test_what_was_packed_does_not_stay_resident(loaded, form):
     assert loaded["file"] < loaded["matrices"] // 8
 
 
-def test_masters_are_never_resident_together(loaded, form):
-    if form != "masters":
-        pytest.skip("packed codes are small beside what reading a page brings along")
+# Packed codes are small beside what reading a page brings along.
+@pytest.mark.parametrize("form", ["masters"], indirect=True)
+def test_masters_are_never_resident_together(loaded):
     assert loaded["peak"] < loaded["weights"] + loaded["matrices"] // 2
 
 

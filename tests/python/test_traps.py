@@ -350,6 +350,9 @@ TRAPS = {
     "masters are compared with the largest of them": Trap(
         with_masters("reproduction", by_largest), ("reproduction",)
     ),
+    "a master of half the mean becomes a weight": Trap(
+        tests=(WEIGHT + "MastersAreTernarisedByTheirMeanMagnitude",),
+    ),
     "tiny masters are divided by their mean": Trap(
         tests=(
             WEIGHT + "ScaleOfZeroMastersIsTheSmallestAllowed",
