@@ -6,6 +6,7 @@ import argparse
 import json
 
 from ..doctor import Report, examine
+from ..model import DEMO
 from .arguments import add_model_option, add_switch
 
 SUMMARY = "check that this installation computes right"
@@ -37,7 +38,8 @@ def as_text(report: Report) -> str:
         ("model", report.model or "could not be run"),
         ("chat", report.chat or "no template"),
     ]
-    if (found := report.perplexity) is not None:
+    # The demo model knows only its own stories: what it makes of another text means nothing.
+    if (found := report.perplexity) is not None and report.model != DEMO:
         rows.append(
             (
                 "perplexity",
