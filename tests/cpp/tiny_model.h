@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
@@ -89,14 +90,14 @@ inline std::vector<uint8_t> pack_stripes(const std::vector<int8_t>& trits, int64
 
 enum class WeightForm { kPacked, kMasters };
 
-// Every tensor of a bitnet model with random contents; the names in `broken` are left out.
+// Every tensor of a bitnet model with random contents, but those named in `left_out`.
 inline TensorSource tiny_source(const ModelConfig& config, WeightForm form, uint32_t seed = 1,
-                                const std::vector<std::string>& broken = {}) {
+                                const std::vector<std::string>& left_out = {}) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
   TensorWriter writer;
   const auto missing = [&](const std::string& name) {
-    return std::find(broken.begin(), broken.end(), name) != broken.end();
+    return std::find(left_out.begin(), left_out.end(), name) != left_out.end();
   };
   const auto floats = [&](const std::string& name, Shape shape, float mean, float deviation,
                           Encoding encoding = Encoding::kPlain) {
