@@ -1,13 +1,17 @@
 """How does one get a model of a real size without its file?
 
-Weights are random and made in memory, so speed and memory can be measured on any machine. The text
-that such a model makes is noise.
+Weights are random, made in memory or written as a checkpoint, so speed and memory can be measured
+on any machine. The text that such a model makes is noise.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CODE_BYTES_SPARE = 1 << 20
-_EMBEDDING_CHUNK = 1 << 20  # elements
+_CHUNK = 1 << 20  # elements
+_SCALE = 0.02
 
 
 @dataclass(frozen=True)
@@ -81,73 +86,149 @@ def _config(geometry: Geometry) -> _core.ModelConfig:
     )
 
 
-def _source(geometry: Geometry, random: np.random.Generator) -> _core.TensorSource:
-    source = _core.TensorSource()
-    sizes = list(_matrices(geometry, layer=0))
-    largest = max(-(-rows // 4) * columns for _, rows, columns in sizes)
-    codes = _core.MappedFile.from_buffer(_codes(largest + _CODE_BYTES_SPARE, random), "codes")
-    scale = _core.MappedFile.from_buffer(_bfloat16(np.array([0.02])), "scale")
-    widest = max(
-        geometry.hidden_size, geometry.intermediate_size, geometry.heads * geometry.head_dim
-    )
-    ones = _core.MappedFile.from_buffer(_bfloat16(np.ones(widest)), "norms")
+def write_checkpoint(geometry: Geometry, folder: str | Path, *, seed: int = 0) -> Path:
+    """Write a checkpoint with random weights in the form of Hugging Face, for `tritium.load`.
 
-    def add_norm(name: str, width: int) -> None:
-        source.add(
-            name, dtype="bfloat16", encoding="plain", shape=[width], file=ones, offset=0,
-            nbytes=2 * width,
-        )  # fmt: skip
-
-    def add_matrix(name: str, rows: int, columns: int) -> None:
-        source.add(
-            f"{name}.weight",
-            dtype="uint8",
-            encoding="ternary_stripes",
-            shape=[-(-rows // 4), columns],
-            file=codes,
-            offset=int(random.integers(_CODE_BYTES_SPARE)),
-            nbytes=-(-rows // 4) * columns,
-        )
-        source.add(
-            f"{name}.weight_scale", dtype="bfloat16", encoding="plain", shape=[1], file=scale,
-            offset=0, nbytes=2,
-        )  # fmt: skip
-
-    embeddings = _embeddings(geometry.vocab_size * geometry.hidden_size, random)
-    source.add(
-        "model.embed_tokens.weight",
-        dtype="bfloat16",
-        encoding="plain",
-        shape=[geometry.vocab_size, geometry.hidden_size],
-        file=_core.MappedFile.from_buffer(embeddings, "embeddings"),
-        offset=0,
-        nbytes=embeddings.nbytes,
-    )
-    add_norm("model.norm.weight", geometry.hidden_size)
-    for layer in range(geometry.layers):
-        prefix = f"model.layers.{layer}"
-        add_norm(f"{prefix}.input_layernorm.weight", geometry.hidden_size)
-        add_norm(f"{prefix}.post_attention_layernorm.weight", geometry.hidden_size)
-        add_norm(f"{prefix}.self_attn.attn_sub_norm.weight", geometry.heads * geometry.head_dim)
-        add_norm(f"{prefix}.mlp.ffn_sub_norm.weight", geometry.intermediate_size)
-        for matrix in _matrices(geometry, layer):
-            add_matrix(*matrix)
-    return source
+    Creates `folder` with `config.json` and `model.safetensors`: packed weights that are random
+    throughout, norms of ones and bfloat16 embeddings. There is no tokenizer: such a model takes
+    token ids. Returns the folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(_huggingface_config(geometry), indent=2) + "\n")
+    header, end = {}, 0
+    for tensor in _tensors(geometry):
+        header[tensor.name] = {
+            "dtype": "U8" if tensor.kind is _Kind.CODES else "BF16",
+            "shape": tensor.shape,
+            "data_offsets": [end, end + tensor.nbytes],
+        }
+        end += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    random = np.random.default_rng(seed)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in _tensors(geometry):
+            for chunk in _contents(tensor, random):
+                chunk.tofile(file)
+    return folder
 
 
-def _matrices(geometry: Geometry, layer: int) -> Iterator[tuple[str, int, int]]:
-    """(name, rows, columns) of each ternary matrix of a layer."""
-    attention, mlp = f"model.layers.{layer}.self_attn", f"model.layers.{layer}.mlp"
+class _Kind(Enum):
+    CODES = 0  # uint8, four ternary codes each
+    SCALE = 1  # this and the others bfloat16
+    NORM = 2
+    EMBEDDING = 3
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    name: str
+    kind: _Kind
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * (1 if self.kind is _Kind.CODES else 2)
+
+
+def _tensors(geometry: Geometry) -> Iterator[_Tensor]:
     hidden, inner = geometry.hidden_size, geometry.intermediate_size
     width = geometry.heads * geometry.head_dim
     kv_width = geometry.kv_heads * geometry.head_dim
-    yield f"{attention}.q_proj", width, hidden
-    yield f"{attention}.k_proj", kv_width, hidden
-    yield f"{attention}.v_proj", kv_width, hidden
-    yield f"{attention}.o_proj", hidden, width
-    yield f"{mlp}.gate_proj", inner, hidden
-    yield f"{mlp}.up_proj", inner, hidden
-    yield f"{mlp}.down_proj", hidden, inner
+    yield _Tensor("model.embed_tokens.weight", _Kind.EMBEDDING, (geometry.vocab_size, hidden))
+    yield _Tensor("model.norm.weight", _Kind.NORM, (hidden,))
+    for layer in range(geometry.layers):
+        prefix = f"model.layers.{layer}"
+        for name, size in (
+            ("input_layernorm", hidden),
+            ("post_attention_layernorm", hidden),
+            ("self_attn.attn_sub_norm", width),
+            ("mlp.ffn_sub_norm", inner),
+        ):
+            yield _Tensor(f"{prefix}.{name}.weight", _Kind.NORM, (size,))
+        for name, rows, columns in (
+            ("self_attn.q_proj", width, hidden),
+            ("self_attn.k_proj", kv_width, hidden),
+            ("self_attn.v_proj", kv_width, hidden),
+            ("self_attn.o_proj", hidden, width),
+            ("mlp.gate_proj", inner, hidden),
+            ("mlp.up_proj", inner, hidden),
+            ("mlp.down_proj", hidden, inner),
+        ):
+            yield _Tensor(f"{prefix}.{name}.weight", _Kind.CODES, (-(-rows // 4), columns))
+            yield _Tensor(f"{prefix}.{name}.weight_scale", _Kind.SCALE, (1,))
+
+
+def _source(geometry: Geometry, random: np.random.Generator) -> _core.TensorSource:
+    tensors = list(_tensors(geometry))
+
+    def largest(kind: _Kind) -> int:
+        return max(math.prod(tensor.shape) for tensor in tensors if tensor.kind is kind)
+
+    files = {
+        kind: _core.MappedFile.from_buffer(elements, kind.name.lower())
+        for kind, elements in (
+            (_Kind.CODES, _codes(largest(_Kind.CODES) + _CODE_BYTES_SPARE, random)),
+            (_Kind.SCALE, _bfloat16(np.array([_SCALE]))),
+            (_Kind.NORM, _bfloat16(np.ones(largest(_Kind.NORM)))),
+            (_Kind.EMBEDDING, _embeddings(largest(_Kind.EMBEDDING), random)),
+        )
+    }
+    source = _core.TensorSource()
+    for tensor in tensors:
+        packed = tensor.kind is _Kind.CODES
+        source.add(
+            tensor.name,
+            dtype="uint8" if packed else "bfloat16",
+            encoding="ternary_stripes" if packed else "plain",
+            shape=tensor.shape,
+            file=files[tensor.kind],
+            offset=int(random.integers(_CODE_BYTES_SPARE)) if packed else 0,
+            nbytes=tensor.nbytes,
+        )
+    return source
+
+
+def _contents(
+    tensor: _Tensor, random: np.random.Generator
+) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
+    """The elements of a tensor that is written, in chunks."""
+    if tensor.kind is _Kind.SCALE:
+        yield _bfloat16(np.array([_SCALE]))
+    elif tensor.kind is _Kind.NORM:
+        yield _bfloat16(np.ones(tensor.shape))
+    else:
+        make = _codes if tensor.kind is _Kind.CODES else _embeddings
+        count = math.prod(tensor.shape)
+        for start in range(0, count, _CHUNK):
+            yield make(min(_CHUNK, count - start), random)
+
+
+def _huggingface_config(geometry: Geometry) -> dict[str, object]:
+    return {
+        "architectures": ["BitNetForCausalLM"],
+        "model_type": "bitnet",
+        "vocab_size": geometry.vocab_size,
+        "hidden_size": geometry.hidden_size,
+        "intermediate_size": geometry.intermediate_size,
+        "num_hidden_layers": geometry.layers,
+        "num_attention_heads": geometry.heads,
+        "num_key_value_heads": geometry.kv_heads,
+        "head_dim": geometry.head_dim,
+        "max_position_embeddings": geometry.context_length,
+        "rms_norm_eps": geometry.rms_norm_eps,
+        "rope_theta": geometry.rope_theta,
+        "hidden_act": "relu2",
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "quantization_config": {
+            "quant_method": "bitnet",
+            "linear_class": "autobitlinear",
+            "quantization_mode": "offline",
+        },
+    }
 
 
 def _codes(count: int, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -164,8 +245,8 @@ def _embeddings(count: int, random: np.random.Generator) -> NDArray[np.uint16]:
     """bfloat16 bits (count,) of roughly normal numbers."""
     table = _bfloat16(random.standard_normal(1 << 16))
     result = np.empty(count, np.uint16)
-    for start in range(0, count, _EMBEDDING_CHUNK):
-        chunk = result[start : start + _EMBEDDING_CHUNK]
+    for start in range(0, count, _CHUNK):
+        chunk = result[start : start + _CHUNK]
         table.take(random.integers(0, 1 << 16, len(chunk), dtype=np.uint16), out=chunk)
     return result
 

@@ -12,10 +12,10 @@ import weakref
 import numpy as np
 import pytest
 
-from tritium import BatchProcessingError, InferenceEngine, ModelLoadError, _core
+from tritium import BatchProcessingError, InferenceEngine, ModelLoadError, _core, load
 from tritium.bench import Limits, Round, run_bench, summarize
 from tritium.cli.bench import as_table
-from tritium.synthetic import GEOMETRIES, Geometry, make_model
+from tritium.synthetic import GEOMETRIES, Geometry, make_model, write_checkpoint
 
 TINY = Geometry(
     vocab_size=300,
@@ -191,6 +191,23 @@ def test_what_a_token_reads_is_every_weight_and_one_embedding():
     session = _core.Session(engine.core, model)
     assert plan.weight_bytes_per_token == engine.core.memory_usage().weights + dense + norms
     del session
+
+
+def test_a_written_checkpoint_is_the_model_of_its_geometry(tmp_path):
+    engine = InferenceEngine(threads=1)
+    model = load(write_checkpoint(TINY, tmp_path / "model", seed=3))
+    made = make_model(TINY)
+    for name in ("vocab_size", "layers", "head_dim", "context_length", "activation", "tied_head"):
+        assert getattr(model.config, name) == getattr(made.config, name)
+    assert model.core.parameter_count == made.parameter_count
+    assert model.core.weight_form == made.weight_form
+    assert engine.core.plan(model.core).describe() == engine.core.plan(made).describe()
+    logits = engine.infer(model, range(1, 9))
+    assert np.isfinite(logits).all()
+    same = load(write_checkpoint(TINY, tmp_path / "same", seed=3))
+    assert np.array_equal(engine.infer(same, range(1, 9)), logits)
+    other = load(write_checkpoint(TINY, tmp_path / "other", seed=4))
+    assert not np.array_equal(engine.infer(other, range(1, 9)), logits)
 
 
 # Files that are buffers
