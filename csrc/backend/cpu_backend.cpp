@@ -134,8 +134,11 @@ SequenceOutput take_output(const SequenceInput& input, const float*& logits, int
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool)
-    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {}
+CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
+                       std::optional<CacheOptions> cache)
+    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {
+  if (cache) cache_.emplace(*std::move(cache));
+}
 
 CpuBackend::~CpuBackend() = default;
 
@@ -170,7 +173,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
     const Model* key = model.get();
-    weights = pack_weights(std::move(model), kernels_, threads_, *pool_);
+    weights = pack_weights(std::move(model), kernels_, threads_, *pool_, cache_ ? &*cache_ : nullptr);
     packed_[key] = weights;
   }
   return std::make_shared<CpuModel>(std::move(weights), std::move(plan));

@@ -103,7 +103,7 @@ void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const 
     const int64_t first = panel * kernels::kPanelRows;
     const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
     const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
-    const uint8_t* weights = matrix.panels.as<uint8_t>() + panel * kernels::panel_bytes(matrix.columns);
+    const uint8_t* weights = matrix.panels + panel * kernels::panel_bytes(matrix.columns);
     for (int64_t row = 0; row < rows; row += tile_tokens) {
       const int64_t tokens = std::min(tile_tokens, rows - row);
       multiply({weights, panels, x.stride, x.q + row * x.stride, x.sum + row, tokens, sums});

@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
+
+#include "memory/file.h"
 
 namespace tritium {
 
@@ -34,12 +37,18 @@ class MappedFile {
   // reads them again where they are used all the same. Nothing happens to bytes that were read or lent.
   void drop(uint64_t offset, uint64_t count) const noexcept;
 
+  // The file when it was opened; nothing for lent bytes.
+  const std::optional<FileIdentity>& identity() const { return identity_; }
+  // Whether the path still names that file, unchanged.
+  bool is_current() const noexcept;
+
  private:
   MappedFile() = default;
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   FileAccess access_ = FileAccess::kMap;
+  std::optional<FileIdentity> identity_;
   std::shared_ptr<const void> owner_;  // of lent bytes
 };
 

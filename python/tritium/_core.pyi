@@ -226,6 +226,9 @@ class InferenceEngine:
         threads: int | None = None,
         memory_limit: int | None = None,  # bytes; everything that the engine allocates
         optimization_level: str = "basic",  # "none" | "basic"
+        # folder of packed weights, "auto" for the default one, None for none
+        cache_dir: str | None = "auto",
+        max_cache_size: int = 16_000_000_000,  # bytes
     ) -> None:
         """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met."""
 

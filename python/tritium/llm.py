@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -40,6 +41,7 @@ class LLM:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
     engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
+    cache_dir, max_cache_size: the packed weights of large models, as in `InferenceEngine`.
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
     thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
@@ -54,12 +56,20 @@ class LLM:
         threads: int | None = None,
         memory_limit: int | None = None,
         max_sequences: int = 8,
+        cache_dir: str | os.PathLike[str] | None = "auto",
+        max_cache_size: int = 16_000_000_000,
     ) -> None:
         self._model = (
             source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
         )
         self._tokenizer = self._load_tokenizer()
-        self._engine = InferenceEngine(device, threads=threads, memory_limit=memory_limit)
+        self._engine = InferenceEngine(
+            device,
+            threads=threads,
+            memory_limit=memory_limit,
+            cache_dir=cache_dir,
+            max_cache_size=max_cache_size,
+        )
         if context_size is not None:
             _check_count("context_size", context_size, 1, self._model.config.context_length)
         _check_count("max_sequences", max_sequences, 1, None)
