@@ -200,7 +200,8 @@ def run_bench(
     if plot is not None:
         report("measuring the roofline")
         roofline = _measure_roofline(session, engine, model, tokens, rounds)
-        title = f"{engine.kernel_set}, {engine.threads} thread{'s' * (engine.threads != 1)}"
+        name = "random weights" if synthetic else source or "the bundled model"
+        title = f"{name}: {engine.kernel_set}, {engine.threads} thread{'s' * (engine.threads != 1)}"
         draw_roofline(Path(plot), roofline, title=title)
     return result
 

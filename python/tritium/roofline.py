@@ -66,6 +66,8 @@ def load_pyplot() -> Any:
 def draw_roofline(file: Path, roofline: Roofline, *, title: str) -> None:
     """Draw the points under their roofs, both axes logarithmic, into a file of any image type."""
     pyplot = load_pyplot()
+    from matplotlib.ticker import LogLocator, NullLocator
+
     points = roofline.points
     figure, axes = pyplot.subplots(figsize=(7.2, 4.6), layout="constrained")
     ends = roofline.intensity(points[0]) / 1.6, roofline.intensity(points[-1]) * 1.6
@@ -99,16 +101,22 @@ def draw_roofline(file: Path, roofline: Roofline, *, title: str) -> None:
         horizontalalignment="right",
         color=_ROOF,
     )
+    slope = (ends[0] * min(knee, ends[1])) ** 0.5
     axes.annotate(
         f"{limits.read_bytes_per_s / 1e9:.1f} GB/s",
-        (ends[0], roofline.roof(ends[0]) / 1e9),
+        (slope, roofline.roof(slope) / 1e9),
         textcoords="offset points",
-        xytext=(6, 22),
+        xytext=(-8, 4),
+        horizontalalignment="right",
         color=_ROOF,
     )
     lowest = min(roofline.rate(p) for p in points)
     axes.set_ylim(min(lowest, roofline.roof(ends[0])) / 2e9, limits.multiply_adds_per_s / 5e8)
     axes.set_xlim(*ends)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
     axes.set_title(title, fontsize=10, color=_INK, loc="left")
     axes.set_xlabel(
         "multiply-adds for each byte of weights; a point: tokens at once, share of its roof"
