@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <set>
 
+#include "backend/candidates.h"
 #include "backend/cpu_operators.h"
 #include "backend/measure_limits.h"
+#include "backend/packed_head.h"
 #include "backend/packed_weights.h"
 #include "base/error.h"
 #include "plan/build_plan.h"
@@ -14,8 +16,8 @@ namespace {
 
 class CpuModel final : public PreparedModel {
  public:
-  CpuModel(std::shared_ptr<const PackedWeights> weights, ExecutionPlan plan)
-      : weights_(std::move(weights)), plan_(std::move(plan)) {
+  CpuModel(std::shared_ptr<const PackedWeights> weights, std::shared_ptr<const PackedHead> head, ExecutionPlan plan)
+      : weights_(std::move(weights)), head_(std::move(head)), plan_(std::move(plan)) {
     for (const Step& step : plan_.steps) {
       if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->frequencies);
       const auto* attention = std::get_if<AttentionStep>(&step.kind);
@@ -25,7 +27,10 @@ class CpuModel final : public PreparedModel {
 
   const Model& model() const override { return *weights_->model; }
   const ExecutionPlan& plan() const override { return plan_; }
+  HeadStatistics head_statistics() const override { return head_statistics_; }
   const PackedWeights& weights() const { return *weights_; }
+  const PackedHead* head() const { return head_.get(); }
+  HeadStatistics* head_statistics() { return &head_statistics_; }
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
 
  private:
@@ -37,11 +42,29 @@ class CpuModel final : public PreparedModel {
   }
 
   std::shared_ptr<const PackedWeights> weights_;
+  std::shared_ptr<const PackedHead> head_;  // null for a plan without a small copy
+  HeadStatistics head_statistics_;
   ExecutionPlan plan_;
   std::vector<RopeTable> rope_tables_;
 };
 
 KVCacheShape cache_shape(const ModelConfig& config) { return {config.layers, config.kv_heads, config.head_dim}; }
+
+const DenseWeight& head_weight(const Model& model, const HeadStep& head) {
+  return model.dense_weights()[static_cast<size_t>(head.weight)];
+}
+
+int64_t packed_head_bytes(const Model& model, const ExecutionPlan& plan) {
+  const HeadStep* head = plan.head();
+  return head ? packed_head_bytes(head_weight(model, *head).tensor, head->bits()) : 0;
+}
+
+// Bytes of scratch for the queries of one pass.
+int64_t head_scratch_bytes(const ExecutionPlan& plan, int64_t queries) {
+  const HeadStep* head = plan.head();
+  if (!head || !head->screens()) return 0;
+  return head_scratch_size(plan.values[plan.output].width, queries) * static_cast<int64_t>(sizeof(float));
+}
 
 void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVCache& cache, const Batch& batch) {
   std::set<SequenceId> seen;
@@ -111,24 +134,40 @@ void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_posit
     pass.positions.push_back(first_position + i);
     pass.pages.push_back(&pages);
     const bool last = i == count - 1;
-    if (input.want == Want::kAll || (last && input.want != Want::kNothing)) pass.output_rows.push_back(first_row + i);
+    if (input.want != Want::kAll && (!last || input.want == Want::kNothing)) continue;
+    pass.output_rows.push_back(first_row + i);
+    static const CandidateQuery largest;
+    pass.output_requests.push_back({input.want == Want::kArgmax       ? &largest
+                                    : input.want == Want::kCandidates ? &input.query
+                                                                      : nullptr,
+                                    {}});
   }
 }
 
-SequenceOutput take_output(const SequenceInput& input, const float*& logits, int64_t vocab) {
+Candidate largest_of(const float* logits, int64_t vocab) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < vocab; ++i) {
+    if (logits[i] > logits[best]) best = i;
+  }
+  return {static_cast<int32_t>(best), logits[best]};
+}
+
+// Moves on to the rows and requests of the next sequence.
+SequenceOutput take_output(const SequenceInput& input, OutputRequest*& request, const float*& logits, int64_t vocab) {
   SequenceOutput output;
   if (input.want == Want::kNothing) return output;
   output.rows = input.want == Want::kAll ? static_cast<int64_t>(input.token_ids.size()) : 1;
-  output.logits = logits;
+  output.candidates = std::move(request->candidates);
+  if (output.candidates.empty()) output.logits = logits;
   if (input.want == Want::kArgmax) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < vocab; ++i) {
-      if (logits[i] > logits[best]) best = i;
-    }
-    output.argmax = static_cast<int32_t>(best);
-    output.argmax_logit = logits[best];
+    const Candidate best = output.logits
+                               ? largest_of(logits, vocab)
+                               : *std::min_element(output.candidates.begin(), output.candidates.end(), before);
+    output.argmax = best.id;
+    output.argmax_logit = best.logit;
   }
   logits += output.rows * vocab;
+  request += output.rows;
   return output;
 }
 
@@ -144,13 +183,28 @@ std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model) cons
   return found == packed_.end() ? nullptr : found->second.lock();
 }
 
+std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, int bits) const {
+  const auto found = heads_.find({&model, bits});
+  return found == heads_.end() ? nullptr : found->second.lock();
+}
+
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   ExecutionPlan plan = build_plan(model.graph(), options);
   const ModelConfig& config = model.config();
-  plan.memory.weights = packed_bytes(model) + options.context_size * config.head_dim * 4;
+  plan.memory.weights =
+      packed_bytes(model) + packed_head_bytes(model, plan) + options.context_size * config.head_dim * 4;
   plan.memory.kv_cache = cache_shape(config).bytes(options.context_size, options.max_sequences);
-  plan.memory.outputs = plan.values[plan.output].bytes(options.max_sequences);
+  plan.memory.outputs =
+      plan.values[plan.output].bytes(options.max_sequences) + head_scratch_bytes(plan, options.max_sequences);
   plan.weight_bytes_per_token = weight_bytes_per_token(model);
+  if (const HeadStep* head = plan.head()) {
+    const DenseWeight& weight = head_weight(model, *head);
+    if (weight.bias) {
+      throw OptimizationError(
+          concat("[head] ", weight.bias->label(), " is a bias; a head with one can only be 'full'"));
+    }
+    plan.weight_bytes_per_token += packed_head_bytes(model, plan) - static_cast<int64_t>(weight.tensor.bytes);
+  }
   return plan;
 }
 
@@ -158,7 +212,10 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
                                                           const PlanOptions& options) {
   ExecutionPlan plan = this->plan(*model, options);
   std::shared_ptr<const PackedWeights> weights = packed(*model);
-  const size_t needed = static_cast<size_t>(plan.estimated_memory() - (weights ? packed_bytes(*model) : 0));
+  const HeadStep* head_step = plan.head();
+  std::shared_ptr<const PackedHead> head = head_step ? packed_head(*model, head_step->bits()) : nullptr;
+  const size_t needed = static_cast<size_t>(plan.estimated_memory() - (weights ? packed_bytes(*model) : 0) -
+                                            (head ? packed_head_bytes(*model, plan) : 0));
   const MemoryStats stats = pool_->stats();
   const size_t free = stats.limit - stats.active;
   if (needed > free) {
@@ -173,7 +230,13 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
     weights = pack_weights(std::move(model), kernels_, threads_, *pool_);
     packed_[key] = weights;
   }
-  return std::make_shared<CpuModel>(std::move(weights), std::move(plan));
+  if (head_step && !head) {
+    std::erase_if(heads_, [](const auto& entry) { return entry.second.expired(); });
+    const Model& packed = *weights->model;
+    head = pack_head(head_weight(packed, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_);
+    heads_[{&packed, head_step->bits()}] = head;
+  }
+  return std::make_shared<CpuModel>(std::move(weights), std::move(head), std::move(plan));
 }
 
 std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
@@ -188,6 +251,7 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   Reservation reservation(cache, batch);
 
   MemoryPool::Buffer arena = pool_->allocate(static_cast<size_t>(plan.memory.arena), kArenaMemory);
+  std::vector<OutputRequest> requests;
   ForwardPass pass{plan,
                    cpu_model.weights(),
                    cpu_model.rope_tables(),
@@ -199,7 +263,11 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
                    {},
                    {},
                    {},
-                   {}};
+                   {},
+                   requests,
+                   cpu_model.head(),
+                   nullptr,
+                   cpu_model.head_statistics()};
   std::vector<std::vector<float*>> pages;
   for (const SequenceInput& input : batch.sequences) pages.push_back(cache.pages(input.sequence));
   for (size_t i = 0; i < batch.sequences.size(); ++i) {
@@ -214,11 +282,19 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
                                     kOutputMemory);
     pass.output = result.logits.as<float>();
   }
+  const auto queries =
+      std::count_if(requests.begin(), requests.end(), [](const auto& request) { return request.query; });
+  MemoryPool::Buffer scratch;
+  if (queries > 0 && head_scratch_bytes(plan, queries) > 0) {
+    scratch = pool_->allocate(static_cast<size_t>(head_scratch_bytes(plan, queries)), kOutputMemory);
+    pass.head_scratch = scratch.as<float>();
+  }
   for (const Step& step : plan.steps) run_step(pass, step);
 
   const float* logits = pass.output;
+  OutputRequest* request = requests.data();
   for (const SequenceInput& input : batch.sequences) {
-    result.sequences.push_back(take_output(input, logits, config.vocab_size));
+    result.sequences.push_back(take_output(input, request, logits, config.vocab_size));
   }
   reservation.keep();
   return result;

@@ -11,6 +11,7 @@
 
 namespace tritium {
 
+struct PackedHead;
 struct PackedWeights;
 
 class CpuBackend final : public InferenceBackend {
@@ -31,12 +32,15 @@ class CpuBackend final : public InferenceBackend {
 
  private:
   std::shared_ptr<const PackedWeights> packed(const Model& model) const;
+  std::shared_ptr<const PackedHead> packed_head(const Model& model, int bits) const;
 
   ThreadPool threads_;
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
   // Weights in use, so that a model is packed once; the weights keep their model alive.
   std::map<const Model*, std::weak_ptr<const PackedWeights>> packed_;
+  // Small copies of heads in use, by model and bits.
+  std::map<std::pair<const Model*, int>, std::weak_ptr<const PackedHead>> heads_;
 };
 
 }  // namespace tritium

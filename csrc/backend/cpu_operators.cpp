@@ -154,6 +154,18 @@ void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
   });
 }
 
+void run(const ForwardPass& pass, const Step& step, const HeadStep& head) {
+  const auto weight = static_cast<size_t>(head.weight);
+  const OutputHead output{*pass.head,
+                          pass.weights.dense[weight],
+                          pass.weights.model->dense_weights()[weight].tensor,
+                          head.screens(),
+                          pass.kernels,
+                          pass.threads};
+  run_head(output, pass.floats(step.inputs[0]), pass.output_requests, pass.output, pass.head_scratch,
+           pass.head_statistics);
+}
+
 void run(const ForwardPass& pass, const Step& step, const RopeOp& rope) {
   const int64_t n = width(pass, step.inputs[0]);
   const float* x = pass.floats(step.inputs[0]);

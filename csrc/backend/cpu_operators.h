@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/kv_cache.h"
+#include "backend/output_head.h"
 #include "backend/packed_weights.h"
 #include "backend/rope_table.h"
 #include "base/thread_pool.h"
@@ -36,8 +37,13 @@ struct ForwardPass {
   std::vector<int32_t> token_ids;
   std::vector<int64_t> positions;
   std::vector<const std::vector<float*>*> pages;
-  // Rows whose result is wanted.
+  // Rows whose result is wanted, and what of it.
   std::vector<int64_t> output_rows;
+  std::vector<OutputRequest>& output_requests;
+  // Of a plan whose head has a small copy.
+  const PackedHead* head;
+  float* head_scratch;
+  HeadStatistics* head_statistics;
 
   const RopeTable& rope_table(const std::vector<float>& frequencies) const;
   int64_t rows(PlanValueId value) const;

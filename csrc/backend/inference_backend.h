@@ -13,12 +13,20 @@
 
 namespace tritium {
 
+// What a screened head has done so far.
+struct HeadStatistics {
+  int64_t tokens = 0;       // outputs that were screened
+  int64_t rows = 0;         // rows of the head that were computed for them
+  int64_t full_tokens = 0;  // of the tokens, those that took the whole head after all
+};
+
 // A model made ready for one backend: its plan and its packed weights.
 class PreparedModel {
  public:
   virtual ~PreparedModel() = default;
   virtual const Model& model() const = 0;
   virtual const ExecutionPlan& plan() const = 0;
+  virtual HeadStatistics head_statistics() const = 0;
 };
 
 // What the device can do at most.

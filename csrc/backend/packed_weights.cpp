@@ -41,17 +41,6 @@ PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& 
   return packed;
 }
 
-kernels::Element element_of(DType dtype) {
-  switch (dtype) {
-    case DType::kF16:
-      return kernels::Element::kF16;
-    case DType::kBF16:
-      return kernels::Element::kBF16;
-    default:
-      return kernels::Element::kF32;
-  }
-}
-
 bool is_vector(const StoredTensor& tensor) { return tensor.shape.size() == 1; }
 
 // Reading a few bytes maps up to a huge page around them. What is used in place comes again when it is used.
@@ -63,6 +52,17 @@ void drop_files(const Model& model) {
 }
 
 }  // namespace
+
+kernels::Element element_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+      return kernels::Element::kF16;
+    case DType::kBF16:
+      return kernels::Element::kBF16;
+    default:
+      return kernels::Element::kF32;
+  }
+}
 
 const std::byte* DenseMatrix::row(int64_t n) const {
   return data + n * columns * (element == kernels::Element::kF32 ? 4 : 2);

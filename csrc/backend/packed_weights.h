@@ -26,6 +26,8 @@ struct PackedMatrix {
   }
 };
 
+kernels::Element element_of(DType dtype);
+
 struct DenseMatrix {
   const std::byte* data = nullptr;  // in the mapped file
   kernels::Element element = kernels::Element::kF32;

@@ -11,7 +11,7 @@ InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std:
     : pool_(std::move(pool)), backend_(std::move(backend)), level_(level) {}
 
 PlanOptions InferenceEngine::plan_options(const Model& model, std::optional<int64_t> context_size,
-                                          int64_t max_sequences) const {
+                                          int64_t max_sequences, HeadFormat head) const {
   const int64_t longest = model.config().context_length;
   const int64_t context = context_size.value_or(std::min(longest, kDefaultContext));
   if (context < 1 || context > longest) {
@@ -22,7 +22,7 @@ PlanOptions InferenceEngine::plan_options(const Model& model, std::optional<int6
     throw BatchProcessingError(
         concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", max_sequences));
   }
-  return {level_, std::min(kTokensPerPass, context * max_sequences), context, max_sequences};
+  return {level_, std::min(kTokensPerPass, context * max_sequences), context, max_sequences, head};
 }
 
 ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& options) const {
@@ -30,7 +30,8 @@ ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& optio
 }
 
 FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const int32_t> token_ids) {
-  const PlanOptions options = plan_options(*model, std::nullopt, 1);
+  // All logits of all tokens: no small copy helps.
+  const PlanOptions options = plan_options(*model, std::nullopt, 1, HeadFormat::kFull);
   const int64_t context = options.context_size;
   if (token_ids.empty() || static_cast<int64_t>(token_ids.size()) > context) {
     throw BatchProcessingError(

@@ -37,7 +37,8 @@ class InferenceEngine {
 
   // Options of this engine for a model. Without a context_size it is the model's, at most kDefaultContext;
   // BatchProcessingError if it is longer than the model's or max_sequences is less than 1.
-  PlanOptions plan_options(const Model& model, std::optional<int64_t> context_size, int64_t max_sequences) const;
+  PlanOptions plan_options(const Model& model, std::optional<int64_t> context_size, int64_t max_sequences,
+                           HeadFormat head = HeadFormat::kAuto) const;
   // The plan that would run; nothing is allocated.
   ExecutionPlan plan(const Model& model, const PlanOptions& options) const;
 

@@ -34,12 +34,21 @@ std::vector<std::vector<Piece>> cut(const std::vector<Feed>& feeds, size_t limit
   return passes;
 }
 
+// What the sampler needs of the logits after the input.
+void ask(const Sampler& sampler, SequenceInput& input) {
+  input.want = Want::kArgmax;
+  if (sampler.wants_argmax_only()) return;
+  const std::optional<CandidateQuery> query = sampler.query();
+  input.want = query ? Want::kCandidates : Want::kLast;
+  if (query) input.query = *query;
+}
+
 }  // namespace
 
 Session::Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
-                 std::optional<int64_t> context_size, int64_t max_sequences)
+                 std::optional<int64_t> context_size, int64_t max_sequences, HeadFormat head)
     : engine_(std::move(engine)) {
-  const PlanOptions options = engine_->plan_options(*model, context_size, max_sequences);
+  const PlanOptions options = engine_->plan_options(*model, context_size, max_sequences, head);
   engine_->run([&](InferenceBackend& backend) {
     prepared_ = backend.optimize_model(std::move(model), options);
     cache_ = backend.create_cache(*prepared_);
@@ -62,8 +71,13 @@ Sampler& Session::sampler(SequenceId sequence) {
   return found->second;
 }
 
+HeadStatistics Session::head_statistics() {
+  return engine_->run([&](InferenceBackend&) { return prepared_->head_statistics(); });
+}
+
 SequenceId Session::open(const SamplingOptions& sampling) {
   Sampler sampler(sampling);
+  sampling.check_ids(prepared_->model().config().vocab_size);
   return engine_->run([&](InferenceBackend&) {
     check_room_for_sequence();
     const SequenceId id = cache_->create();
@@ -74,6 +88,7 @@ SequenceId Session::open(const SamplingOptions& sampling) {
 
 SequenceId Session::fork(SequenceId sequence, const SamplingOptions& sampling) {
   Sampler sampler(sampling);
+  sampling.check_ids(prepared_->model().config().vocab_size);
   return engine_->run([&](InferenceBackend&) {
     check_room_for_sequence();
     sampler.observe(this->sampler(sequence).recent());
@@ -147,15 +162,14 @@ std::vector<SampledToken> Session::step(const std::vector<Feed>& feeds) {
         for (const Piece& piece : pieces) {
           const Feed& feed = feeds[piece.feed];
           const auto first = feed.token_ids.begin() + static_cast<std::ptrdiff_t>(piece.first);
-          const bool wanted = feed.sample && piece.first + piece.count == feed.token_ids.size();
-          const Want want = !wanted                                      ? Want::kNothing
-                            : sampler(feed.sequence).wants_argmax_only() ? Want::kArgmax
-                                                                         : Want::kLast;
-          batch.sequences.push_back({feed.sequence, {first, first + static_cast<std::ptrdiff_t>(piece.count)}, want});
+          SequenceInput input{feed.sequence, {first, first + static_cast<std::ptrdiff_t>(piece.count)}};
+          sampler(feed.sequence).observe(input.token_ids);
+          if (feed.sample && piece.first + piece.count == feed.token_ids.size()) ask(sampler(feed.sequence), input);
+          batch.sequences.push_back(std::move(input));
         }
         const BatchOutput output = backend.execute_batch(*prepared_, *cache_, batch);
         for (size_t i = 0; i < pieces.size(); ++i) {
-          sampler(batch.sequences[i].sequence).observe(batch.sequences[i].token_ids);
+          if (batch.sequences[i].want == Want::kNothing) continue;
           results[pieces[i].feed] = choose(batch.sequences[i], output.sequences[i]);
         }
       }
@@ -171,10 +185,10 @@ std::vector<SampledToken> Session::step(const std::vector<Feed>& feeds) {
 }
 
 SampledToken Session::choose(const SequenceInput& input, const SequenceOutput& output) {
-  if (input.want == Want::kNothing) return {};
   if (input.want == Want::kArgmax) return SampledToken{output.argmax, std::nullopt, {}};
+  if (!output.logits) return sampler(input.sequence).sample(output.candidates);
   const size_t vocab = static_cast<size_t>(prepared_->model().config().vocab_size);
-  return sampler(input.sequence).sample({output.logits, vocab});
+  return sampler(input.sequence).sample(std::span(output.logits, vocab));
 }
 
 FloatMatrix Session::logits(SequenceId sequence, std::span<const int32_t> token_ids) {

@@ -24,12 +24,14 @@ class Session {
   // Context as in InferenceEngine::plan_options. MemoryLimitError, before anything is allocated, if the plan's estimate
   // does not fit the engine's memory.
   Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
-          std::optional<int64_t> context_size, int64_t max_sequences);
+          std::optional<int64_t> context_size, int64_t max_sequences, HeadFormat head = HeadFormat::kAuto);
 
   const ExecutionPlan& plan() const { return prepared_->plan(); }
+  // What the screened head has done so far; zeros for another head.
+  HeadStatistics head_statistics();
   int64_t context_size() const { return plan().options.context_size; }
 
-  // BatchProcessingError if max_sequences are open.
+  // BatchProcessingError if max_sequences are open, or for a bias of an id outside the vocabulary.
   SequenceId open(const SamplingOptions& sampling);
   // A new sequence with the same past.
   SequenceId fork(SequenceId sequence, const SamplingOptions& sampling);

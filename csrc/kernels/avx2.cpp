@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/compiler.h"
+#include "kernels/head.h"
 #include "kernels/kernel_set.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
@@ -777,8 +778,24 @@ constexpr uint32_t kAvx2FmaF16c = 0b111;
 }  // namespace
 
 const KernelSet kAvx2Kernels = {
-    "avx2", kAvx2FmaF16c, pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
-    widen,  rms_norm,     add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
+    "avx2",
+    kAvx2FmaF16c,
+    pack_panel,
+    quantize,
+    ternary_gemv,
+    ternary_gemm,
+    dequantize,
+    dense_matmul,
+    widen,
+    rms_norm,
+    add,
+    gate,
+    rope,
+    attend_page,
+    merge_attention,
+    finish_attention,
+    head::pack_avx2,
+    head::scan_avx2,
 };
 
 }  // namespace tritium::kernels

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/compiler.h"
+#include "kernels/head.h"
 #include "kernels/kernel_set.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
@@ -609,8 +610,24 @@ constexpr uint32_t kFeatures = 0b11111111;
 }  // namespace
 
 const KernelSet kAvx512VnniKernels = {
-    "avx512_vnni", kFeatures, pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
-    widen,         rms_norm,  add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
+    "avx512_vnni",
+    kFeatures,
+    pack_panel,
+    quantize,
+    ternary_gemv,
+    ternary_gemm,
+    dequantize,
+    dense_matmul,
+    widen,
+    rms_norm,
+    add,
+    gate,
+    rope,
+    attend_page,
+    merge_attention,
+    finish_attention,
+    head::pack_avx512_vnni,
+    head::scan_avx512_vnni,
 };
 
 }  // namespace tritium::kernels

@@ -38,6 +38,19 @@ inline constexpr int64_t kMaxColumns = int64_t{1} << 22;
 // Tokens of one KV page. Pages start at multiples of it.
 inline constexpr int kPageTokens = 64;
 
+// The output head has a small copy in 4 or 8 bits, in panels of 16 rows too, columns padded to whole groups of 128.
+// A panel begins with the scale of each group and row, upper halves of floats (groups, 16), padded to 64 bytes. Codes
+// follow in steps of 64 bytes whose byte 4 * r + b belongs to row r. At 8 bits a step has 4 columns and byte b is
+// column 4 * s + b; at 4 bits it has 8, the low half of byte b is column 8 * s + b and the high half 8 * s + 4 + b. A
+// code stands for scale * (code - 7.5 - dither[column]) at 4 bits and scale * (code - 128) at 8 bits.
+inline constexpr int kHeadGroup = 128;
+
+constexpr int64_t head_groups(int64_t columns) { return (columns + kHeadGroup - 1) / kHeadGroup; }
+constexpr int64_t head_scales_bytes(int64_t columns) { return (head_groups(columns) * kPanelRows * 2 + 63) / 64 * 64; }
+constexpr int64_t head_panel_bytes(int64_t columns, int64_t bits) {
+  return head_scales_bytes(columns) + head_groups(columns) * kHeadGroup * kPanelRows * bits / 8;
+}
+
 enum class Element { kF32, kF16, kBF16 };
 enum class Activation { kIdentity, kRelu, kRelu2, kSilu };
 
@@ -65,6 +78,45 @@ struct DenseMatmul {
   int64_t tokens;
   float* y;  // y[t * y_stride + row]
   int64_t y_stride;
+};
+
+struct HeadPack {
+  const float* weights;  // (rows, columns)
+  int64_t rows;          // at most 16
+  int64_t columns;
+  int bits;             // 4 or 8
+  const float* dither;  // (columns) at 4 bits
+  uint8_t* panel;       // (head_panel_bytes(columns, bits))
+  float* norms;         // (16)
+  float* residuals;     // (16) at 8 bits
+};
+
+// A row of activations as the scan of a small head wants it: integers q of 16 bits, x being about scale * q, zero
+// beyond the real columns.
+struct HeadRow {
+  const int8_t* high;    // (columns) (q + 128) >> 8
+  const int8_t* low;     // (columns) q - 256 * high
+  const int16_t* q;      // (columns) in fours: q[0], q[2], q[1], q[3]
+  const int32_t* zeros;  // (groups) 8 * sum of q at 4 bits, 128 * sum of q at 8 bits
+  const float* offsets;  // (groups) sum of (0.5 - dither) * q at 4 bits, 0 at 8 bits
+  const float* squares;  // (groups) sum of q * q at 4 bits, rounded up
+  float scale;
+  float spread;  // the reach of an estimate is spread * (4 bits: its deviation, 8 bits: the row's residual)
+  float slack;   // plus slack * norm
+};
+
+struct HeadScan {
+  const uint8_t* panels;  // the first panel to use
+  int64_t panels_used;
+  int64_t columns;         // padded to whole groups
+  int bits;                // 4 or 8
+  const float* norms;      // (panels_used * 16)
+  const float* residuals;  // (panels_used * 16) at 8 bits
+  const HeadRow* x;        // (tokens)
+  int64_t tokens;
+  float* estimates;  // estimates[t * stride + row]
+  float* bounds;     // bounds[t * stride + row], or null
+  int64_t stride;
 };
 
 struct AttentionPage {
@@ -138,6 +190,19 @@ struct KernelSet {
 
   // y[d] = values[d] / sum.
   void (*finish_attention)(const AttentionPart& total, int64_t head_dim, float* y);
+
+  // One panel of the small head. m = max |w| of a row's group, NaN ignored; d = 7.5 at 4 bits, 127 at 8 bits;
+  // scale = m * (1 / d), at least 2^-60 unless it is 0, then rounded up to an upper half; r = 1 / scale, 0 if scale is
+  // 0. code = trunc(min(max(w * r + (8 + dither), 0), 15)), or trunc(min(max(w * r + 128.5, 0), 255)); NaN gives 0.
+  // norm = sqrt(sum over lanes of w * w) * (1 + 2^-10) + 2^-50 bounds the length of the row; infinity where that is NaN
+  // or above 2^60. residual: the same of v = w - scale * (code - 128), bounds what 8 bits lose. Products are rounded.
+  // Absent rows and columns have weight 0.
+  void (*pack_head)(const HeadPack& pack);
+
+  // For each row: i = sum of code * q - zeros, exact in int32, and t = float(i) + offsets, of each group; the estimate
+  // is scale * y, y = fma(scale of the group, t, y) over groups from +0; v = fma(scale of the group squared, squares,
+  // v) likewise; bound = fma(norm, slack, fma(d, spread, estimate)), d = sqrt(v) at 4 bits and residual at 8 bits.
+  void (*scan_head)(const HeadScan& scan);
 };
 
 }  // namespace tritium::kernels

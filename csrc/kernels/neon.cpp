@@ -609,6 +609,8 @@ const KernelSet kNeonKernels = {
     neon::attend_page,
     neon::merge_attention,
     neon::finish_attention,
+    head::pack_neon,
+    head::scan_neon,
 };
 
 }  // namespace tritium::kernels

@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 
 #include "kernels/compiler.h"
+#include "kernels/head.h"
 #include "kernels/kernel_set.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.

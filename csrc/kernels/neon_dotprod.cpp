@@ -118,6 +118,8 @@ const KernelSet kNeonDotprodKernels = {
     neon::attend_page,
     neon::merge_attention,
     neon::finish_attention,
+    head::pack_neon,
+    head::scan_neon_dotprod,
 };
 
 }  // namespace tritium::kernels

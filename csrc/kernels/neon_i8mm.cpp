@@ -116,6 +116,8 @@ const KernelSet kNeonI8mmKernels = {
     neon::attend_page,
     neon::merge_attention,
     neon::finish_attention,
+    head::pack_neon,
+    head::scan_neon_dotprod,
 };
 
 }  // namespace tritium::kernels

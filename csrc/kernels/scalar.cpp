@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernel_set.h"
+#include "kernels/pack_head.h"
 
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
 #error "float arithmetic must round to float after every operation"
@@ -264,11 +265,47 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
   for (int64_t d = 0; d < head_dim; ++d) y[d] = total.values[d] / total.sum;
 }
 
+void pack_head(const HeadPack& pack) { pack_head_rows(pack); }
+
+int head_code(const uint8_t* codes, int bits, int64_t k, int row) {
+  if (bits == 8) return codes[k / 4 * 64 + 4 * row + k % 4];
+  return (codes[k / 8 * 64 + 4 * row + k % 4] >> (k % 8 / 4 * 4)) & 15;
+}
+
+void scan_head(const HeadScan& scan) {
+  const int64_t groups = head_groups(scan.columns);
+  for (int64_t panel = 0; panel < scan.panels_used; ++panel) {
+    const uint8_t* scales = scan.panels + panel * head_panel_bytes(scan.columns, scan.bits);
+    const uint8_t* codes = scales + head_scales_bytes(scan.columns);
+    for (int64_t t = 0; t < scan.tokens; ++t) {
+      const HeadRow& x = scan.x[t];
+      for (int row = 0; row < kPanelRows; ++row) {
+        const int64_t place = panel * kPanelRows + row;
+        float y = 0.0f, v = 0.0f;
+        for (int64_t group = 0; group < groups; ++group) {
+          int32_t sum = -x.zeros[group];
+          for (int64_t k = group * kHeadGroup; k < (group + 1) * kHeadGroup; ++k) {
+            sum += head_code(codes, scan.bits, k, row) * (256 * x.high[k] + x.low[k]);
+          }
+          const float scale = element_at(scales, Element::kBF16, group * kPanelRows + row);
+          y = fmaf(scale, static_cast<float>(sum) + x.offsets[group], y);
+          if (scan.bits == 4) v = fmaf(scale * scale, x.squares[group], v);
+        }
+        const float estimate = y * x.scale;
+        scan.estimates[t * scan.stride + place] = estimate;
+        if (!scan.bounds) continue;
+        const float deviation = scan.bits == 4 ? sqrtf(v) : scan.residuals[place];
+        scan.bounds[t * scan.stride + place] = fmaf(scan.norms[place], x.slack, fmaf(deviation, x.spread, estimate));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const KernelSet kScalarKernels = {
-    "scalar", 0,        pack_panel, quantize, ternary_gemv, ternary_gemm, dequantize,      dense_matmul,
-    widen,    rms_norm, add,        gate,     rope,         attend_page,  merge_attention, finish_attention,
+    "scalar", 0,   pack_panel, quantize, ternary_gemv, ternary_gemm,    dequantize,       dense_matmul, widen,
+    rms_norm, add, gate,       rope,     attend_page,  merge_attention, finish_attention, pack_head,    scan_head,
 };
 
 }  // namespace tritium::kernels

@@ -136,6 +136,8 @@ class Checker {
     attend_page();
     merge_attention();
     finish_attention();
+    pack_head();
+    scan_head();
     return std::move(checks_);
   }
 
@@ -446,6 +448,100 @@ class Checker {
             [&](const KernelSet& set, float* y) { set.finish_attention({0.0f, sum, values.data()}, head_dim, y); },
             sizes("head_dim ", head_dim));
       }
+    }
+  }
+
+  std::vector<float> dither(int64_t columns) {
+    std::vector<float> values(static_cast<size_t>(columns));
+    for (float& value : values) value = 0.499f * random_.uniform();
+    return values;
+  }
+
+  void pack_head() {
+    begin("pack_head");
+    for (int bits : {4, 8}) {
+      for (int64_t rows : {1, 7, 16}) {
+        for (int64_t columns : {1, 17, 127, 128, 129, 300, 640}) {
+          for (Values kind : kAllValues) {
+            const auto weights = floats(random_, rows * columns, kind), u = dither(columns);
+            std::vector<float> lengths(2 * kPanelRows);
+            compare<uint8_t>(
+                "panel", head_panel_bytes(columns, bits),
+                [&](const KernelSet& set, uint8_t* panel) {
+                  set.pack_head({weights.data(), rows, columns, bits, u.data(), panel, lengths.data(),
+                                 lengths.data() + kPanelRows});
+                },
+                sizes("bits ", bits, ", rows ", rows, ", columns ", columns));
+            std::vector<uint8_t> panel(static_cast<size_t>(head_panel_bytes(columns, bits)));
+            compare<float>(
+                "norms and residuals", (bits == 8 ? 2 : 1) * kPanelRows,
+                [&](const KernelSet& set, float* y) {
+                  set.pack_head({weights.data(), rows, columns, bits, u.data(), panel.data(), y, y + kPanelRows});
+                },
+                sizes("bits ", bits, ", rows ", rows, ", columns ", columns));
+          }
+        }
+      }
+    }
+  }
+
+  void scan_head() {
+    begin("scan_head");
+    for (int bits : {4, 8}) {
+      for (int64_t groups : {1, 2, 5, 20}) {
+        for (int64_t panels : {1, 2, 3}) {
+          for (int64_t tokens : {1, 2, 5}) {
+            for (bool extreme : {false, true}) head_problem(bits, groups, panels, tokens, extreme);
+          }
+        }
+      }
+    }
+  }
+
+  // extreme: the largest codes and the largest activations of one sign.
+  void head_problem(int bits, int64_t groups, int64_t panels, int64_t tokens, bool extreme) {
+    const int64_t columns = groups * kHeadGroup, rows = panels * kPanelRows;
+    std::vector<uint8_t> packed(static_cast<size_t>(panels * head_panel_bytes(columns, bits)));
+    for (uint8_t& byte : packed) byte = static_cast<uint8_t>(extreme ? 255 : random_.bits());
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      for (int64_t i = 0; i < groups * kPanelRows; ++i) {
+        const float scale = std::fabs(value_of(random_, Values::kPlain));
+        uint32_t word;
+        std::memcpy(&word, &scale, sizeof word);
+        const auto half = static_cast<uint16_t>(word >> 16);
+        std::memcpy(packed.data() + panel * head_panel_bytes(columns, bits) + 2 * i, &half, sizeof half);
+      }
+    }
+    const int sign = random_.below(2) ? 1 : -1;
+    std::vector<int8_t> high, low;
+    std::vector<int16_t> q;
+    std::vector<int32_t> zeros(static_cast<size_t>(tokens * groups));
+    for (int64_t k = 0; k < tokens * columns; ++k) {
+      const auto value = static_cast<int>(extreme ? sign * 32512 : random_.below(2 * 32512 + 1) - 32512);
+      high.push_back(static_cast<int8_t>((value + 128) >> 8));
+      low.push_back(static_cast<int8_t>(value - 256 * high.back()));
+      q.push_back(static_cast<int16_t>(value));
+      zeros[static_cast<size_t>(k / kHeadGroup)] += value * (bits == 4 ? 8 : 128);
+      if (k % 4 == 3) std::swap(q[static_cast<size_t>(k - 2)], q[static_cast<size_t>(k - 1)]);
+    }
+    const auto offsets = floats(random_, tokens * groups, Values::kTies);
+    const auto squares = floats(random_, tokens * groups, Values::kPlain);
+    const auto norms = floats(random_, rows, Values::kPlain), residuals = floats(random_, rows, Values::kPlain);
+    std::vector<HeadRow> x;
+    for (int64_t t = 0; t < tokens; ++t) {
+      x.push_back({high.data() + t * columns, low.data() + t * columns, q.data() + t * columns,
+                   zeros.data() + t * groups, offsets.data() + t * groups, squares.data() + t * groups,
+                   random_.uniform(), random_.uniform(), random_.uniform()});
+    }
+    for (bool bounded : {false, true}) {
+      const int64_t half = tokens * rows;
+      compare<float>(
+          "estimates and bounds", bounded ? 2 * half : half,
+          [&](const KernelSet& set, float* y) {
+            set.scan_head({packed.data(), panels, columns, bits, norms.data(), residuals.data(), x.data(), tokens, y,
+                           bounded ? y + half : nullptr, rows});
+          },
+          sizes("bits ", bits, ", panels ", panels, ", columns ", columns, ", tokens ", tokens));
     }
   }
 

@@ -24,6 +24,9 @@ class File {
   // The next `bytes` bytes of the file.
   void read(std::byte* to, size_t bytes);
 
+  // `bytes` bytes from `offset`. Several threads may read at once.
+  void read_at(uint64_t offset, std::byte* to, size_t bytes) const;
+
   // The first `bytes` bytes, at least one; they stay mapped after the file is closed.
   const std::byte* map(size_t bytes);
   static void unmap(const std::byte* data, size_t bytes) noexcept;

@@ -56,6 +56,21 @@ void File::read(std::byte* to, size_t bytes) {
   }
 }
 
+void File::read_at(uint64_t offset, std::byte* to, size_t bytes) const {
+  for (size_t done = 0; done < bytes;) {
+    const ssize_t got = ::pread(static_cast<int>(handle_), to + done, std::min(bytes - done, kLargestRead),
+                                static_cast<off_t>(offset + done));
+    if (got > 0) {
+      done += static_cast<size_t>(got);
+    } else if (got == 0) {
+      throw ModelLoadError(
+          concat("[file] '", path_, "' ended after ", offset + done, " bytes, ", offset + bytes, " are needed"));
+    } else if (errno != EINTR) {
+      fail(path_, "read", errno);
+    }
+  }
+}
+
 const std::byte* File::map(size_t bytes) {
   // No madvise: the default read-ahead suits a pass over all tensors, and a header alone must not load the file.
   void* data = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, static_cast<int>(handle_), 0);

@@ -56,6 +56,20 @@ void File::read(std::byte* to, size_t bytes) {
   }
 }
 
+void File::read_at(uint64_t offset, std::byte* to, size_t bytes) const {
+  for (size_t done = 0; done < bytes;) {
+    DWORD got = 0;
+    OVERLAPPED place = {};
+    place.Offset = static_cast<DWORD>(offset + done);
+    place.OffsetHigh = static_cast<DWORD>((offset + done) >> 32);
+    const auto wanted = static_cast<DWORD>(std::min(bytes - done, kLargestRead));
+    if (!ReadFile(reinterpret_cast<HANDLE>(handle_), to + done, wanted, &got, &place)) {
+      fail(path_, "read", GetLastError());
+    }
+    done += got;
+  }
+}
+
 const std::byte* File::map(size_t bytes) {
   const HANDLE mapping = CreateFileMappingW(reinterpret_cast<HANDLE>(handle_), nullptr, PAGE_READONLY, 0, 0, nullptr);
   if (!mapping) fail(path_, "map", GetLastError());

@@ -11,23 +11,25 @@
 namespace tritium {
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path, FileAccess access) {
-  File file(path);
-  if (file.size() > std::numeric_limits<size_t>::max() / 2) {
-    throw ModelLoadError(concat("[file] '", path_text(path), "' has ", file.size(), " bytes, more than can be mapped"));
+  auto file = std::make_unique<File>(path);
+  if (file->size() > std::numeric_limits<size_t>::max() / 2) {
+    throw ModelLoadError(
+        concat("[file] '", path_text(path), "' has ", file->size(), " bytes, more than can be mapped"));
   }
-  const auto size = static_cast<size_t>(file.size());
+  const auto size = static_cast<size_t>(file->size());
   std::shared_ptr<MappedFile> mapped(new MappedFile);
   mapped->path_ = path;
   mapped->access_ = access;
   if (size == 0) return mapped;  // an empty file cannot be mapped
   if (access == FileAccess::kMap) {
-    mapped->data_ = file.map(size);
+    mapped->data_ = file->map(size);
     mapped->size_ = size;
+    mapped->file_ = std::move(file);
   } else {
     auto* data = static_cast<std::byte*>(allocate_aligned(size));
     mapped->data_ = data;  // owned from here on, whatever read() does
     mapped->size_ = size;
-    file.read(data, size);
+    file->read(data, size);
   }
   return mapped;
 }
@@ -41,6 +43,12 @@ std::shared_ptr<const MappedFile> MappedFile::lend(std::span<const std::byte> by
   lent->size_ = bytes.size();
   lent->owner_ = std::move(owner);
   return lent;
+}
+
+const std::byte* MappedFile::fetch(uint64_t offset, size_t count, std::byte* scratch) const {
+  if (!file_) return data_ + offset;
+  file_->read_at(offset, scratch, count);
+  return scratch;
 }
 
 void MappedFile::drop(uint64_t offset, uint64_t count) const noexcept {

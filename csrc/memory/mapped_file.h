@@ -9,6 +9,8 @@
 
 namespace tritium {
 
+class File;
+
 enum class FileAccess {
   kMap,   // no copy; a file that shrinks while mapped ends the process (SIGBUS)
   kRead,  // one private copy
@@ -30,6 +32,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  // `count` bytes from `offset`, within the file: where they lie if they are in memory, else copied to `scratch`, so
+  // that no page of a mapped file becomes resident. ModelLoadError if the file cannot be read any more.
+  const std::byte* fetch(uint64_t offset, size_t count, std::byte* scratch) const;
+
   // Advice that bytes [offset, offset + count) are not needed soon: pages of a mapped file go back to the system, which
   // reads them again where they are used all the same. Nothing happens to bytes that were read or lent.
   void drop(uint64_t offset, uint64_t count) const noexcept;
@@ -40,6 +46,7 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   FileAccess access_ = FileAccess::kMap;
+  std::unique_ptr<const File> file_;   // of a mapped file
   std::shared_ptr<const void> owner_;  // of lent bytes
 };
 

@@ -1,5 +1,7 @@
 #include "plan/build_plan.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "plan/fuse_operators.h"
 #include "plan/plan_memory.h"
@@ -24,6 +26,31 @@ void lower(const Operator& op, ExecutionPlan& plan) {
              op.kind);
 }
 
+// A head of this many weights is read faster through a small copy, and the copy pays for its memory.
+constexpr int64_t kLargeHead = int64_t{1} << 23;
+
+// The head becomes a step of its own where it has a small copy.
+void choose_head(ExecutionPlan& plan) {
+  PlanOptions& options = plan.options;
+  const auto last = std::find_if(plan.steps.rbegin(), plan.steps.rend(),
+                                 [&](const Step& step) { return step.outputs[0] == plan.output; });
+  const DenseLinearOp* head = last == plan.steps.rend() ? nullptr : std::get_if<DenseLinearOp>(&last->kind);
+  if (options.head == HeadFormat::kAuto) {
+    const bool large = head && plan.values[plan.output].width * plan.values[last->inputs[0]].width >= kLargeHead;
+    options.head = large && options.level != OptimizationLevel::kNone ? HeadFormat::kScreened : HeadFormat::kFull;
+  }
+  if (options.head == HeadFormat::kFull) return;
+  if (options.level == OptimizationLevel::kNone) {
+    throw OptimizationError(concat("[plan] level none runs the graph as it is; head '", head_format_name(options.head),
+                                   "' needs level basic, or head 'full'"));
+  }
+  if (!head) {
+    throw OptimizationError(concat("[plan] head '", head_format_name(options.head),
+                                   "' needs a dense linear layer at the end of the graph"));
+  }
+  last->kind = HeadStep{head->weight, options.head};
+}
+
 }  // namespace
 
 ExecutionPlan build_plan(const Graph& graph, const PlanOptions& options) {
@@ -42,6 +69,7 @@ ExecutionPlan build_plan(const Graph& graph, const PlanOptions& options) {
   }
   for (const Operator& op : graph.operators) lower(op, plan);
   if (options.level != OptimizationLevel::kNone) fuse_operators(plan);
+  choose_head(plan);
   plan_memory(plan);
   return plan;
 }

@@ -2,11 +2,18 @@
 
 #include <iomanip>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 
 namespace tritium {
 namespace {
+
+// By value.
+constexpr std::pair<HeadFormat, std::string_view> kHeadFormats[] = {
+    {HeadFormat::kAuto, "auto"},           {HeadFormat::kFull, "full"}, {HeadFormat::kScreened, "screened"},
+    {HeadFormat::kScreened8, "screened8"}, {HeadFormat::kInt8, "int8"}, {HeadFormat::kInt4, "int4"},
+};
 
 std::string megabytes(int64_t bytes) {
   std::ostringstream out;
@@ -34,6 +41,16 @@ OptimizationLevel parse_optimization_level(std::string_view name) {
   throw OptimizationError(concat("[plan] unknown optimization level '", name, "'; known are none, basic"));
 }
 
+std::string_view head_format_name(HeadFormat format) { return kHeadFormats[static_cast<size_t>(format)].second; }
+
+HeadFormat parse_head_format(std::string_view name) {
+  for (const auto& [format, known] : kHeadFormats) {
+    if (known == name) return format;
+  }
+  throw OptimizationError(
+      concat("[plan] unknown head '", name, "'; known are auto, full, screened, screened8, int8, int4"));
+}
+
 std::string_view step_name(const StepKind& kind) {
   return std::visit(
       Overloaded{
@@ -43,6 +60,18 @@ std::string_view step_name(const StepKind& kind) {
           [](const NormQuantizeStep&) { return "rms_norm_quantize"; },
           [](const TernaryMatmulStep& step) { return step.adds_residual ? "ternary_matmul_add" : "ternary_matmul"; },
           [](const DenseLinearOp&) { return "dense_matmul"; },
+          [](const HeadStep& step) {
+            switch (step.format) {
+              case HeadFormat::kScreened:
+                return "screened_head";
+              case HeadFormat::kScreened8:
+                return "screened8_head";
+              case HeadFormat::kInt8:
+                return "int8_head";
+              default:
+                return "int4_head";
+            }
+          },
           [](const RopeOp&) { return "rope"; },
           [](const AttentionStep& step) { return step.rotates ? "rope_attention" : "attention"; },
           [](const GateOp&) { return "gate"; },
@@ -63,11 +92,15 @@ int64_t PlanValue::bytes(int64_t count) const {
   return 0;
 }
 
+const HeadStep* ExecutionPlan::head() const {
+  return steps.empty() ? nullptr : std::get_if<HeadStep>(&steps.back().kind);
+}
+
 std::string ExecutionPlan::describe() const {
   std::ostringstream out;
   out << "plan: level " << optimization_level_name(options.level) << ", " << steps.size() << " steps, up to "
       << options.max_tokens << " tokens a pass, context " << options.context_size << ", sequences "
-      << options.max_sequences << "\n";
+      << options.max_sequences << ", head " << head_format_name(options.head) << "\n";
   out << "memory: arena " << megabytes(memory.arena) << ", weights " << megabytes(memory.weights) << ", kv cache "
       << megabytes(memory.kv_cache) << ", outputs " << megabytes(memory.outputs) << ", total "
       << megabytes(estimated_memory()) << "\n";

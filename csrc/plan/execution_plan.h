@@ -20,6 +20,19 @@ enum class OptimizationLevel {
 std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic"
 OptimizationLevel parse_optimization_level(std::string_view name);  // OptimizationError lists the known names
 
+// How the output head is stored and read.
+enum class HeadFormat {
+  kAuto,       // kScreened if the head is large enough for it to pay, else kFull; kFull at level none
+  kFull,       // as it lies in the file
+  kScreened,   // the results of kFull: a copy in 4 bits with a bound leaves few rows to compute (docs/head.md)
+  kScreened8,  // the same with a copy in 8 bits, whose bound is certain
+  kInt8,       // a copy in 8 bits: other results
+  kInt4,       // a copy in 4 bits: other results
+};
+
+std::string_view head_format_name(HeadFormat format);  // "auto", "full", "screened", "screened8", "int8", "int4"
+HeadFormat parse_head_format(std::string_view name);   // OptimizationError lists the known names
+
 // Rows of float32 -> int8 rows with the absmax and the sum of each.
 struct QuantizeStep {};
 
@@ -43,8 +56,17 @@ struct AttentionStep {
   std::vector<float> frequencies;  // of the rotary positions, if it rotates; as in RopeOp
 };
 
+// The output head with a small copy of its weights.
+struct HeadStep {
+  WeightId weight;  // dense (vocab, inputs)
+  HeadFormat format;
+
+  bool screens() const { return format == HeadFormat::kScreened || format == HeadFormat::kScreened8; }
+  int bits() const { return format == HeadFormat::kScreened || format == HeadFormat::kInt4 ? 4 : 8; }
+};
+
 using StepKind = std::variant<EmbeddingOp, RmsNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,
-                              RopeOp, AttentionStep, GateOp, AddOp, SelectOutputsOp>;
+                              HeadStep, RopeOp, AttentionStep, GateOp, AddOp, SelectOutputsOp>;
 
 std::string_view step_name(const StepKind& kind);  // "ternary_matmul"
 
@@ -92,6 +114,7 @@ struct PlanOptions {
   int64_t max_tokens = 256;  // rows of one pass
   int64_t context_size = 0;  // tokens of one sequence
   int64_t max_sequences = 1;
+  HeadFormat head = HeadFormat::kAuto;  // never kAuto in a plan
 };
 
 struct ExecutionPlan {
@@ -107,6 +130,8 @@ struct ExecutionPlan {
   int64_t estimated_memory() const { return memory.total(); }
   // Steps with their arena places, fusions and memory, as text.
   std::string describe() const;
+  // The head, or null where it is a dense matrix as any other.
+  const HeadStep* head() const;
 };
 
 }  // namespace tritium

@@ -82,10 +82,11 @@ void bind_inference_engine(py::module_& module) {
       .def(
           "plan",
           [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
-             int64_t max_sequences) {
-            return engine.plan(model, engine.plan_options(model, context_size, max_sequences));
+             int64_t max_sequences, const std::string& head) {
+            return engine.plan(model, engine.plan_options(model, context_size, max_sequences, parse_head_format(head)));
           },
-          py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1)
+          py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
+          py::arg("head") = "auto")
       .def(
           "infer",
           [](InferenceEngine& engine, std::shared_ptr<Model> model, const TokenArray& token_ids) {
@@ -109,15 +110,23 @@ void bind_inference_engine(py::module_& module) {
 void bind_session(py::module_& module) {
   py::class_<SamplingOptions>(module, "Sampling")
       .def(py::init([](float temperature, int32_t top_k, float top_p, float min_p, float repetition_penalty,
-                       int32_t repetition_window, uint64_t seed, int32_t logprobs) {
-             SamplingOptions options{temperature,       top_k, top_p,   min_p, repetition_penalty,
-                                     repetition_window, seed,  logprobs};
+                       int32_t repetition_window, uint64_t seed, int32_t logprobs,
+                       const std::map<int32_t, float>& logit_bias) {
+             SamplingOptions options{temperature,
+                                     top_k,
+                                     top_p,
+                                     min_p,
+                                     repetition_penalty,
+                                     repetition_window,
+                                     seed,
+                                     logprobs,
+                                     {logit_bias.begin(), logit_bias.end()}};
              options.validate();
              return options;
            }),
            py::kw_only(), py::arg("temperature") = 0.0f, py::arg("top_k") = 0, py::arg("top_p") = 1.0f,
            py::arg("min_p") = 0.0f, py::arg("repetition_penalty") = 1.0f, py::arg("repetition_window") = 64,
-           py::arg("seed") = 0, py::arg("logprobs") = -1);
+           py::arg("seed") = 0, py::arg("logprobs") = -1, py::arg("logit_bias") = std::map<int32_t, float>{});
 
   py::class_<SampledToken>(module, "StepResult")
       .def_property_readonly(
@@ -127,15 +136,23 @@ void bind_session(py::module_& module) {
         return token.logprob ? std::optional(token.top_logprobs) : std::nullopt;
       });
 
+  py::class_<HeadStatistics>(module, "HeadStatistics")
+      .def_readonly("tokens", &HeadStatistics::tokens)
+      .def_readonly("rows", &HeadStatistics::rows)
+      .def_readonly("full_tokens", &HeadStatistics::full_tokens);
+
   py::class_<Session>(module, "Session")
       .def(py::init([](std::shared_ptr<InferenceEngine> engine, std::shared_ptr<Model> model,
-                       std::optional<int64_t> context_size, int64_t max_sequences) {
+                       std::optional<int64_t> context_size, int64_t max_sequences, const std::string& head) {
+             const HeadFormat format = parse_head_format(head);
              py::gil_scoped_release release;
-             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences);
+             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences, format);
            }),
-           py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1)
+           py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
+           py::arg("head") = "auto")
       .def_property_readonly("context_size", &Session::context_size)
       .def_property_readonly("plan", [](const Session& session) { return session.plan(); })
+      .def("head_statistics", &Session::head_statistics, py::call_guard<py::gil_scoped_release>())
       .def(
           "open",
           [](Session& session, std::optional<SamplingOptions> sampling) {

@@ -236,7 +236,11 @@ class InferenceEngine:
     @property
     def kernel_set(self) -> str: ...
     def plan(
-        self, model: Model, context_size: int | None = None, max_sequences: int = 1
+        self,
+        model: Model,
+        context_size: int | None = None,
+        max_sequences: int = 1,
+        head: str = "auto",
     ) -> ExecutionPlan:
         """The plan that this engine would run; nothing is allocated or packed."""
 
@@ -265,6 +269,8 @@ class Sampling:
         seed: int = 0,
         # -1: none; n: the chosen token's and the n best tokens' log-probabilities
         logprobs: int = -1,
+        # added to logits, by token id; -inf forbids a token
+        logit_bias: Mapping[int, float] = {},
     ) -> None: ...
 
 class StepResult:
@@ -279,6 +285,21 @@ class StepResult:
     @property
     def top_logprobs(self) -> list[tuple[int, float]] | None: ...
 
+class HeadStatistics:
+    """What a screened head has done so far; zeros for another head."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were chosen by screening."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the head that were computed in floats for them."""
+
+    @property
+    def full_tokens(self) -> int:
+        """Those of the tokens that took the whole head after all."""
+
 class Session:
     """Sequences of one model on one engine. Several threads may call it; calls queue."""
 
@@ -288,15 +309,17 @@ class Session:
         model: Model,
         context_size: int | None = None,  # tokens a sequence; default the model's, at most 4096
         max_sequences: int = 1,
+        head: str = "auto",  # "full" | "screened" | "screened8" | "int8" | "int4"
     ) -> None:
         """MemoryLimitError if the plan's estimate passes the engine's limit; nothing is allocated
-        then.
+        then. OptimizationError for an unknown head, or one that this model cannot have.
         """
 
     @property
     def context_size(self) -> int: ...
     @property
     def plan(self) -> ExecutionPlan: ...
+    def head_statistics(self) -> HeadStatistics: ...
     def open(self, sampling: Sampling | None = None) -> int:
         """A new sequence's id. BatchProcessingError if max_sequences are open."""
 

@@ -40,6 +40,10 @@ class LLM:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
     engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
+    head: how the output head is read. "full": as it lies in the file. "screened": the same tokens
+    from a copy in 4 bits and the few rows that it leaves open; "screened8": in 8 bits, with a
+    certain bound. "int8", "int4": only the copy, with other results. "auto": "screened" for a large
+    head, else "full".
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
     thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
@@ -54,6 +58,7 @@ class LLM:
         threads: int | None = None,
         memory_limit: int | None = None,
         max_sequences: int = 8,
+        head: str = "auto",
     ) -> None:
         self._model = (
             source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
@@ -63,7 +68,9 @@ class LLM:
         if context_size is not None:
             _check_count("context_size", context_size, 1, self._model.config.context_length)
         _check_count("max_sequences", max_sequences, 1, None)
-        session = _core.Session(self._engine.core, self._model.core, context_size, max_sequences)
+        session = _core.Session(
+            self._engine.core, self._model.core, context_size, max_sequences, head=head
+        )
         self._slots: Slots | None = Slots(session, max_sequences)
         self._context_size = session.context_size
         self._plan = session.plan
@@ -377,6 +384,7 @@ class LLM:
             raise BatchProcessingError(
                 f"[llm] sampling is {type(options).__name__}, must be SamplingOptions"
             )
+        options.check_ids(self._model.config.vocab_size)
         requests = []
         for index, prompt in enumerate(prompts):
             ids = self._prompt_ids(prompt, "prompt" if len(prompts) == 1 else f"prompt {index}")

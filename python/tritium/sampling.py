@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from numbers import Real
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from types import MappingProxyType
 
 from . import _core
 from .errors import BatchProcessingError
@@ -35,6 +36,9 @@ class SamplingOptions:
     """Number of latest tokens that the penalty looks at, >= 0."""
     seed: int | None = None
     """In [0, 2**63): the same seed gives the same tokens. None takes a random one."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to logits, by token id; -inf forbids a token. Applied after the repetition penalty and
+    before the temperature; top_k, top_p and min_p follow in this order."""
 
     def __post_init__(self) -> None:
         self._check_real("temperature", lambda x: x >= 0, "a finite number >= 0")
@@ -45,6 +49,7 @@ class SamplingOptions:
         self._check_integer("repetition_window", "an integer >= 0")
         if self.seed is not None:
             self._check_integer("seed", "None or an integer in [0, 2**63)", _SEED_LIMIT)
+        self._check_bias()
 
     def _check_real(self, name: str, fits: Callable[[float], bool], allowed: str) -> None:
         value = getattr(self, name)
@@ -56,6 +61,27 @@ class SamplingOptions:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < limit:
             self._reject(name, allowed)
+
+    def _check_bias(self) -> None:
+        allowed = "a mapping of token ids >= 0 to numbers, finite or -inf"
+        if not isinstance(self.logit_bias, Mapping):
+            self._reject("logit_bias", allowed)
+        for token, bias in self.logit_bias.items():
+            is_id = isinstance(token, Integral) and not isinstance(token, bool)
+            is_real = isinstance(bias, Real) and not isinstance(bias, bool)
+            if not (is_id and 0 <= token < 2**31 and is_real and bias < math.inf):
+                self._reject("logit_bias", allowed)
+        # Later changes of the caller's mapping are not ours.
+        object.__setattr__(self, "logit_bias", MappingProxyType(dict(self.logit_bias)))
+
+    def check_ids(self, vocab_size: int) -> None:
+        """BatchProcessingError if `logit_bias` holds an id outside [0, vocab_size)."""
+        for token in self.logit_bias:
+            if token >= vocab_size:
+                raise BatchProcessingError(
+                    f"[sampling] logit_bias holds token id {token}, which lies outside "
+                    f"[0, {vocab_size})"
+                )
 
     def _reject(self, name: str, allowed: str) -> None:
         raise BatchProcessingError(
@@ -75,4 +101,5 @@ class SamplingOptions:
             repetition_window=self.repetition_window,
             seed=secrets.randbelow(_SEED_LIMIT) if self.seed is None else self.seed,
             logprobs=-1 if logprobs is None else logprobs,
+            logit_bias={int(token): float(bias) for token, bias in self.logit_bias.items()},
         )

@@ -14,7 +14,7 @@ INSTANTIATE_TEST_SUITE_P(, SelfCheckTest, ::testing::ValuesIn(all_sets()), set_n
 TEST_P(SelfCheckTest, FindsNoDifferenceInACompiledSet) {
   for (uint64_t seed : {0, 1, 2}) {
     const auto checks = check_kernel_set(set(), seed);
-    ASSERT_EQ(checks.size(), 14u);
+    ASSERT_EQ(checks.size(), 16u);
     for (const KernelCheck& check : checks) {
       EXPECT_GT(check.problems, 10) << check.kernel;
       EXPECT_EQ(check.first_difference, "") << check.kernel;
@@ -143,6 +143,26 @@ const WrongKernel kWrongKernels[] = {
        set.finish_attention = [](const AttentionPart& total, int64_t head_dim, float* y) {
          const float reciprocal = 1.0f / total.sum;
          for (int64_t d = 0; d < head_dim; ++d) y[d] = total.values[d] * reciprocal;
+       };
+     }},
+    {"pack_head",
+     [](KernelSet& set) {  // rounds to the nearest code without a dither
+       set.pack_head = [](const HeadPack& pack) {
+         const std::vector<float> zeros(static_cast<size_t>(pack.columns));
+         HeadPack wrong = pack;
+         wrong.dither = zeros.data();
+         scalar().pack_head(wrong);
+       };
+     }},
+    {"scan_head",
+     [](KernelSet& set) {  // forgets the low halves of the activations
+       set.scan_head = [](const HeadScan& scan) {
+         const std::vector<int8_t> zeros(static_cast<size_t>(scan.columns));
+         std::vector<HeadRow> x(scan.x, scan.x + scan.tokens);
+         for (HeadRow& row : x) row.low = zeros.data();
+         HeadScan wrong = scan;
+         wrong.x = x.data();
+         scalar().scan_head(wrong);
        };
      }},
 };

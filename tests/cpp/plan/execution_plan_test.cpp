@@ -135,7 +135,7 @@ TEST(ExecutionPlan, InputAndOutputLieOutsideTheArena) {
 TEST(ExecutionPlan, DescribesItself) {
   ExecutionPlan plan = tiny_plan(OptimizationLevel::kBasic, 1);
   const std::string text = plan.describe();
-  EXPECT_TRUE(contains(text, "plan: level basic, 24 steps, up to 1 tokens a pass, context 300, sequences 1\n"));
+  EXPECT_TRUE(contains(text, "plan: level basic, 24 steps, up to 1 tokens a pass, context 300, sequences 1, head full\n"));
   EXPECT_TRUE(contains(text, "fusion: residual_into_matmul x4\n"));
   EXPECT_TRUE(contains(text, "   0  embedding            (token_ids) -> (model.embed_tokens@"));
 }

@@ -1,0 +1,42 @@
+// The small copy of an output head: 4 or 8 bits a weight, with what bounds the errors of the logits that it gives.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/packed_weights.h"
+#include "base/thread_pool.h"
+#include "kernels/kernel_set.h"
+#include "memory/memory_pool.h"
+#include "model/model.h"
+
+namespace tritium {
+
+// One stretch of memory: panels (panels, kernels::head_panel_bytes), norms (panels, 16) in float32, and at 8 bits
+// residuals (panels, 16) in float32. Sizes and places follow from the first three members.
+struct PackedHead {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  int bits = 0;
+  MemoryPool::Buffer memory;
+  std::vector<float> dither;  // (columns)
+
+  int64_t panels() const { return kernels::panel_count(rows); }
+  int64_t padded_rows() const { return panels() * kernels::kPanelRows; }
+  int64_t padded_columns() const { return kernels::head_groups(columns) * kernels::kHeadGroup; }
+  int64_t panels_bytes() const { return panels() * kernels::head_panel_bytes(columns, bits); }
+  int64_t bytes() const { return panels_bytes() + padded_rows() * (bits == 8 ? 8 : 4); }
+  uint8_t* codes() const { return memory.as<uint8_t>(); }
+  float* norms() const { return reinterpret_cast<float*>(codes() + panels_bytes()); }
+  float* residuals() const { return bits == 8 ? norms() + padded_rows() : nullptr; }
+};
+
+// Bytes that pack_head allocates.
+int64_t packed_head_bytes(const StoredTensor& tensor, int bits);
+
+// Reads the matrix (rows, columns) once, a small part at a time; no page of a mapped file stays resident.
+// OptimizationError if it has more than 65536 columns.
+std::shared_ptr<const PackedHead> pack_head(const StoredTensor& tensor, int bits, const kernels::KernelSet& kernels,
+                                            ThreadPool& threads, MemoryPool& pool);
+
+}  // namespace tritium
