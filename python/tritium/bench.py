@@ -61,7 +61,9 @@ class BenchResult:
     """Sequences that were fed and decoded together."""
     joules_per_token: float | None
     """Of decode, by the processor's own counters; None where the system shows none."""
-    depth: DepthResult | None = None
+    head_rows_per_token: float | None
+    """Rows of the head that a token took in full after screening; None without screening."""
+    depth: DepthResult | None
     """Decode in a long context, if asked for."""
 
     def as_dict(self) -> dict[str, object]:
@@ -117,6 +119,7 @@ def run_bench(
     batch: int = 1,
     depth: int | None = None,
     kernels: str | None = None,
+    head: str = "auto",
     embeddings: str = "gaussian",
     plot: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -127,8 +130,9 @@ def run_bench(
     A round feeds `batch` prompts of `prompt` random tokens together and generates `generate` tokens
     for each greedily, one by one. The limits are measured before the first round and after each.
     `depth` also decodes as many tokens at the end of a context of `depth` tokens. `kernels` names
-    the kernel set, as TRITIUM_KERNELS does. `embeddings` are those of a Geometry, see `make_model`.
-    `plot` draws a roofline into that image file. `report` is told what is being done.
+    the kernel set, as TRITIUM_KERNELS does; `head` is that of `LLM`. `embeddings` are those of a
+    Geometry, see `make_model`. `plot` draws a roofline into that image file. `report` is told what
+    is being done.
     """
     _check(prompt=(prompt, 1), generate=(generate, 2), rounds=(rounds, 1), batch=(batch, 1))
     if depth is not None:
@@ -147,7 +151,7 @@ def run_bench(
     if not synthetic:
         model = load(source).core
     context = _context(model, prompt, generate, depth, plotted=plot is not None)
-    session = _core.Session(engine.core, model, context, batch + (depth is not None))
+    session = _core.Session(engine.core, model, context, batch + (depth is not None), head=head)
     load_s = time.perf_counter() - begin
     tokens = np.random.default_rng(1).integers(0, model.config.vocab_size, context).tolist()
     first_prompt_s = _answer(session, [tokens[:prompt]] * batch, 2).prefill_s
@@ -196,6 +200,7 @@ def run_bench(
         batch=batch,
         depth=depth,
         kv_bytes_per_token=_kv_bytes_per_token(session, batch + (depth is not None)),
+        head_rows_per_token=_head_rows_per_token(session),
     )
     if plot is not None:
         report("measuring the roofline")
@@ -222,6 +227,7 @@ def summarize(
     batch: int = 1,
     depth: int | None = None,
     kv_bytes_per_token: float = 0.0,
+    head_rows_per_token: float | None = None,
 ) -> BenchResult:
     """The medians of the rounds. The first token of an answer belongs to the prefill.
 
@@ -276,6 +282,7 @@ def summarize(
         threads=threads,
         batch=batch,
         joules_per_token=statistics.median(joules) / (batch * steps) if joules else None,
+        head_rows_per_token=head_rows_per_token,
         depth=deep,
     )
 
@@ -400,6 +407,11 @@ def _decode(
 def _kv_bytes_per_token(session: _core.Session, sequences: int) -> float:
     pages = sequences * -(-session.context_size // _KV_PAGE)
     return session.plan.kv_bytes / (pages * _KV_PAGE)
+
+
+def _head_rows_per_token(session: _core.Session) -> float | None:
+    found = session.head_statistics()
+    return found.rows / found.tokens if found.tokens else None
 
 
 def _measure_roofline(

@@ -54,6 +54,7 @@ KEYS = {
     "threads": int,
     "batch": int,
     "joules_per_token": (float, type(None)),
+    "head_rows_per_token": (float, type(None)),
     "depth": (dict, type(None)),
 }
 
@@ -197,6 +198,14 @@ def test_a_kernel_set_can_be_named(name, monkeypatch):
         with pytest.raises(DeviceError, match=name):
             run_bench(TINY, threads=1, prompt=2, generate=2, rounds=1, kernels=name)
     assert os.environ["TRITIUM_KERNELS"] == "scalar"
+
+
+def test_a_head_can_be_named_and_a_screened_one_says_how_many_rows_it_left_open():
+    sizes = {"threads": 1, "prompt": 2, "generate": 4, "rounds": 1}
+    assert run_bench(TINY, head="full", **sizes).head_rows_per_token is None
+    screened = run_bench(TINY, head="screened", **sizes)
+    assert 1 <= screened.head_rows_per_token <= TINY.vocab_size
+    assert "rows of the head in full a token" in as_table(screened)
 
 
 def test_heavy_tails_are_heavy():

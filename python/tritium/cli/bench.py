@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "--kernels", metavar="SET", help="kernel set (default: the best one here)")
     add_option(
         parser,
+        "--head",
+        metavar="KIND",
+        default="auto",
+        help="full, screened, screened8, int8, int4 or auto",
+    )
+    add_option(
+        parser,
         "--head-weights",
         metavar="KIND",
         default="gaussian",
@@ -59,6 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         depth=arguments.depth,
         kernels=arguments.kernels,
+        head=arguments.head,
         embeddings=arguments.head_weights,
         plot=arguments.plot,
         report=lambda line: print(f"tritium: {line}", file=sys.stderr, flush=True),
@@ -88,6 +96,8 @@ def as_table(result: BenchResult) -> str:
             f"reading {result.weight_bytes_per_token / 1e6:.0f} MB {step}",
         ),
     ]
+    if result.head_rows_per_token is not None:
+        rows.append(("", f"{result.head_rows_per_token:.0f} rows of the head in full a token"))
     if result.joules_per_token is not None:
         rows.append(("", f"{result.joules_per_token:.2f} J a token"))
     if result.depth is not None:
