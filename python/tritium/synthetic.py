@@ -57,15 +57,23 @@ GEOMETRIES = {
 """Sizes of published models, by the name that `tritium bench --synthetic` takes."""
 
 
-def make_model(geometry: Geometry, *, seed: int = 0) -> _core.Model:
-    """A model with random weights.
+EMBEDDINGS = ("gaussian", "heavy")
+"""How the numbers of synthetic embeddings, and so of the head, are spread: normally, or with the
+heavy tails of Student's t with 3 degrees of freedom.
+"""
+
+
+def make_model(geometry: Geometry, *, seed: int = 0, embeddings: str = "gaussian") -> _core.Model:
+    """A model with random weights; `embeddings` is one of `EMBEDDINGS`.
 
     Every packed matrix is a window of one small buffer of random ternary codes, each at another
     offset. An engine packs the matrices into memory of their own, so it reads as much as it would
     for weights of a file. Embeddings are random throughout and stay where they are, as those of a
     mapped file do.
     """
-    return _core.Model(_config(geometry), _source(geometry, np.random.default_rng(seed)))
+    return _core.Model(
+        _config(geometry), _source(geometry, np.random.default_rng(seed), embeddings)
+    )
 
 
 def _config(geometry: Geometry) -> _core.ModelConfig:
@@ -161,7 +169,7 @@ def _tensors(geometry: Geometry) -> Iterator[_Tensor]:
             yield _Tensor(f"{prefix}.{name}.weight_scale", _Kind.SCALE, (1,))
 
 
-def _source(geometry: Geometry, random: np.random.Generator) -> _core.TensorSource:
+def _source(geometry: Geometry, random: np.random.Generator, embeddings: str) -> _core.TensorSource:
     tensors = list(_tensors(geometry))
 
     def largest(kind: _Kind) -> int:
@@ -173,7 +181,7 @@ def _source(geometry: Geometry, random: np.random.Generator) -> _core.TensorSour
             (_Kind.CODES, _codes(largest(_Kind.CODES) + _CODE_BYTES_SPARE, random)),
             (_Kind.SCALE, _bfloat16(np.array([_SCALE]))),
             (_Kind.NORM, _bfloat16(np.ones(largest(_Kind.NORM)))),
-            (_Kind.EMBEDDING, _embeddings(largest(_Kind.EMBEDDING), random)),
+            (_Kind.EMBEDDING, _embeddings(largest(_Kind.EMBEDDING), random, embeddings)),
         )
     }
     source = _core.TensorSource()
@@ -241,9 +249,12 @@ def _codes(count: int, random: np.random.Generator) -> NDArray[np.uint8]:
     return packed
 
 
-def _embeddings(count: int, random: np.random.Generator) -> NDArray[np.uint16]:
-    """bfloat16 bits (count,) of roughly normal numbers."""
-    table = _bfloat16(random.standard_normal(1 << 16))
+def _embeddings(
+    count: int, random: np.random.Generator, spread: str = "gaussian"
+) -> NDArray[np.uint16]:
+    """bfloat16 bits (count,) of numbers that are spread in one of the ways of `EMBEDDINGS`."""
+    draw = {"gaussian": random.standard_normal, "heavy": lambda n: random.standard_t(3, n)}[spread]
+    table = _bfloat16(draw(1 << 16))
     result = np.empty(count, np.uint16)
     for start in range(0, count, _CHUNK):
         chunk = result[start : start + _CHUNK]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,10 +13,19 @@ import weakref
 import numpy as np
 import pytest
 
-from tritium import BatchProcessingError, InferenceEngine, ModelLoadError, _core, load
+from tritium import (
+    BatchProcessingError,
+    DeviceError,
+    InferenceEngine,
+    ModelLoadError,
+    _core,
+    load,
+)
 from tritium.bench import Limits, Round, run_bench, summarize
 from tritium.cli.bench import as_table
-from tritium.synthetic import GEOMETRIES, Geometry, make_model, write_checkpoint
+from tritium.energy import joules_between, read_counters
+from tritium.roofline import Point, Roofline
+from tritium.synthetic import GEOMETRIES, Geometry, _embeddings, make_model, write_checkpoint
 
 TINY = Geometry(
     vocab_size=300,
@@ -32,7 +42,9 @@ KEYS = {
     "decode_tokens_per_s": float,
     "time_to_first_token_s": float,
     "load_s": float,
+    "load_to_first_token_s": float,
     "peak_rss_mb": float,
+    "private_mb": float,
     "weight_bytes_per_token": int,
     "read_bandwidth_gb_per_s": float,
     "decode_bandwidth_fraction": float,
@@ -40,12 +52,18 @@ KEYS = {
     "prefill_peak_fraction": float,
     "kernel_set": str,
     "threads": int,
+    "batch": int,
+    "joules_per_token": (float, type(None)),
+    "head_rows_per_token": (float, type(None)),
+    "depth": (dict, type(None)),
 }
 
 
 def assert_sound(values: dict) -> None:
-    assert {name: type(value) for name, value in values.items()} == KEYS
-    assert all(np.isfinite(v) and v > 0 for v in values.values() if not isinstance(v, str))
+    assert values.keys() == KEYS.keys()
+    for name, value in values.items():
+        assert isinstance(value, KEYS[name]), name
+        assert not isinstance(value, (int, float)) or (np.isfinite(value) and value > 0), name
 
 
 def bench(*arguments: str):
@@ -129,6 +147,77 @@ def test_fractions_come_from_the_limits_of_their_own_round():
     assert result.decode_tokens_per_s == 2
 
 
+def test_decode_in_a_long_context_is_set_against_the_bytes_of_its_keys_and_values():
+    second = Limits(10e9, 5e9)
+    result = summarize(
+        [Round(2.0, 4.0, second, second, deep_decode_s=5.0)],
+        prompt=100,
+        generate=41,
+        multiply_adds_per_token=10**7,
+        weight_bytes_per_token=5 * 10**8,
+        load_s=1.5,
+        peak_rss=2 * 10**9,
+        kernel_set="abacus",
+        threads=3,
+        batch=2,
+        depth=1140,
+        kv_bytes_per_token=5 * 10**4,
+    )
+    deep = result.depth
+    assert result.prefill_tokens_per_s == 100
+    assert result.decode_tokens_per_s == 20
+    assert deep.decode_tokens_per_s == 16
+    assert deep.loss == pytest.approx(0.2)
+    # 1000 more tokens of context for each of two sequences: 100 MB, 10 ms, after steps of 100 ms.
+    assert deep.predicted_loss == pytest.approx(10 / 110)
+    assert deep.time_over_bytes == pytest.approx(2.5)
+    table = as_table(result)
+    assert "20.0% lost, 9.1% predicted by 112 MB of keys and values a step" in table
+    assert "2.50 x" in table
+
+
+def test_a_long_context_and_a_batch_are_measured():
+    result = run_bench(TINY, threads=1, prompt=3, generate=4, rounds=1, batch=3, depth=60)
+    assert_sound(result.as_dict())
+    assert result.batch == 3
+    assert result.depth.tokens == 60
+    assert result.depth.decode_tokens_per_s > 0
+    # Keys and values of 2 heads of 24 in 2 layers, 3 sequences that see 59 tokens on average.
+    elements = 2 * 2 * 24 * 2 * 3 * 59
+    assert result.depth.kv_bytes_per_step >= elements
+    assert result.depth.kv_bytes_per_step <= 4 * elements * 4 // 3
+
+
+@pytest.mark.parametrize("name", [kernels.name for kernels in _core.kernel_sets()])
+def test_a_kernel_set_can_be_named(name, monkeypatch):
+    monkeypatch.setenv("TRITIUM_KERNELS", "scalar")
+    if next(kernels for kernels in _core.kernel_sets() if kernels.name == name).supported:
+        result = run_bench(TINY, threads=1, prompt=2, generate=2, rounds=1, kernels=name)
+        assert result.kernel_set == name
+    else:
+        with pytest.raises(DeviceError, match=name):
+            run_bench(TINY, threads=1, prompt=2, generate=2, rounds=1, kernels=name)
+    assert os.environ["TRITIUM_KERNELS"] == "scalar"
+
+
+def test_a_head_can_be_named_and_a_screened_one_says_how_many_rows_it_left_open():
+    sizes = {"threads": 1, "prompt": 2, "generate": 4, "rounds": 1}
+    assert run_bench(TINY, head="full", **sizes).head_rows_per_token is None
+    screened = run_bench(TINY, head="screened", **sizes)
+    assert 1 <= screened.head_rows_per_token <= TINY.vocab_size
+    assert "rows of the head in full a token" in as_table(screened)
+
+
+def test_heavy_tails_are_heavy():
+    def kurtosis(kind: str) -> float:
+        numbers = _embeddings(1 << 18, np.random.default_rng(1), kind).astype(np.uint32) << 16
+        x = numbers.view(np.float32).astype(np.float64)
+        return np.mean(x**4) / np.mean(x**2) ** 2
+
+    assert kurtosis("gaussian") == pytest.approx(3, abs=0.2)
+    assert kurtosis("heavy") > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -136,6 +225,9 @@ def test_fractions_come_from_the_limits_of_their_own_round():
         ({"generate": 1}, "generate is 1"),
         ({"rounds": 0}, "rounds is 0"),
         ({"prompt": True}, "prompt is True"),
+        ({"batch": 0}, "batch is 0"),
+        ({"prompt": 8, "generate": 4, "depth": 12}, "depth is 12, must be an integer >= 13"),
+        ({"prompt": 8, "generate": 4, "depth": 65}, "depth of 65 tokens does not fit .* of 64"),
         ({"prompt": 60, "generate": 5}, r"60 \+ 5 tokens do not fit the context of 64"),
     ],
 )
@@ -149,6 +241,8 @@ def test_a_measurement_that_cannot_be_made_says_why(arguments, message):
     [
         (["--synthetic", "abacus"], "known are bitnet-2b-4t"),
         (["--synthetic", "bitnet-2b-4t", "-m", "demo"], "exclude each other"),
+        (["--head-weights", "heavy"], "needs --synthetic"),
+        (["--head-weights", "flat", "--synthetic", "bitnet-2b-4t"], "one of gaussian, heavy"),
     ],
 )
 def test_the_command_says_what_it_cannot_measure(arguments, message):
@@ -156,6 +250,76 @@ def test_the_command_says_what_it_cannot_measure(arguments, message):
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert done.stdout == ""
+
+
+# Energy
+
+
+def add_zone(folder, zone: str, name: str, value: str, most: str = "1000000") -> None:
+    (folder / zone).mkdir(exist_ok=True)
+    for file, text in (("name", name), ("energy_uj", value), ("max_energy_range_uj", most)):
+        (folder / zone / file).write_text(f"{text}\n")
+
+
+def test_joules_are_those_of_all_packages(tmp_path):
+    add_zone(tmp_path, "intel-rapl:0", "package-0", "100")
+    add_zone(tmp_path, "intel-rapl:0:0", "core", "10")
+    add_zone(tmp_path, "intel-rapl:1", "package-1", "900000")
+    add_zone(tmp_path, "intel-rapl:2", "psys", "10")
+    (tmp_path / "intel-rapl").mkdir()
+    before = read_counters(tmp_path)
+    assert before.keys() == {"intel-rapl:0", "intel-rapl:1"}
+    add_zone(tmp_path, "intel-rapl:0", "package-0", "250100")
+    add_zone(tmp_path, "intel-rapl:1", "package-1", "150000")  # past its range
+    assert joules_between(before, read_counters(tmp_path)) == pytest.approx(0.25 + 0.25)
+
+
+def test_counters_that_cannot_be_read_are_none(tmp_path):
+    add_zone(tmp_path, "intel-rapl:0", "package-0", "many")
+    assert read_counters(tmp_path) == {}
+    assert read_counters(tmp_path / "missing") == {}
+    assert joules_between({}, {}) is None
+
+
+def test_the_table_says_joules_where_there_are_some():
+    limits = Limits(1e9, 1e9)
+    sizes = {
+        "prompt": 10,
+        "generate": 11,
+        "multiply_adds_per_token": 1,
+        "weight_bytes_per_token": 1,
+        "load_s": 1.0,
+        "peak_rss": 1,
+        "kernel_set": "abacus",
+        "threads": 1,
+    }
+    known = summarize([Round(1.0, 1.0, limits, limits, joules=25.0)], **sizes)
+    assert known.joules_per_token == 2.5
+    assert "2.50 J a token" in as_table(known)
+    unknown = summarize([Round(1.0, 1.0, limits, limits)], **sizes)
+    assert unknown.joules_per_token is None
+    assert "J a token" not in as_table(unknown)
+
+
+# Rooflines
+
+
+def test_points_lie_under_their_roofs():
+    roofline = Roofline([Point(1, 1.0), Point(64, 2.0)], Limits(100.0, 1500.0), 40, 10)
+    assert [roofline.intensity(p) for p in roofline.points] == [4, 256]
+    assert [roofline.rate(p) for p in roofline.points] == [40, 1280]
+    assert [roofline.roof(x) for x in (4, 256)] == [400, 1500]
+
+
+def test_a_roofline_is_drawn_or_says_what_it_needs(tmp_path):
+    file = tmp_path / "roofline.png"
+    sizes = {"threads": 1, "prompt": 2, "generate": 2, "rounds": 1}
+    if importlib.util.find_spec("matplotlib") is None:
+        with pytest.raises(BatchProcessingError, match="pip install 'tritium\\[plot\\]'"):
+            run_bench(TINY, plot=file, **sizes)
+    else:
+        run_bench(TINY, plot=file, **sizes)
+        assert file.read_bytes().startswith(b"\x89PNG")
 
 
 # Synthetic models
