@@ -41,7 +41,9 @@ class CpuModel final : public PreparedModel {
   std::vector<RopeTable> rope_tables_;
 };
 
-KVCacheShape cache_shape(const ModelConfig& config) { return {config.layers, config.kv_heads, config.head_dim}; }
+KVCacheShape cache_shape(const ModelConfig& config, KVDType dtype) {
+  return {config.layers, config.kv_heads, config.head_dim, dtype};
+}
 
 void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVCache& cache, const Batch& batch) {
   std::set<SequenceId> seen;
@@ -103,16 +105,17 @@ class Reservation {
 };
 
 // Adds one sequence's tokens to the pass; the output row range it will own.
-void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_position, const std::vector<float*>& pages) {
+void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_position, const std::vector<uint8_t*>& pages,
+              int64_t group) {
   const int64_t first_row = static_cast<int64_t>(pass.token_ids.size());
   const int64_t count = static_cast<int64_t>(input.token_ids.size());
   for (int64_t i = 0; i < count; ++i) {
     pass.token_ids.push_back(input.token_ids[static_cast<size_t>(i)]);
     pass.positions.push_back(first_position + i);
-    pass.pages.push_back(&pages);
     const bool last = i == count - 1;
     if (input.want == Want::kAll || (last && input.want != Want::kNothing)) pass.output_rows.push_back(first_row + i);
   }
+  pass.attention_tiles.add(first_row, first_position, count, pages, group);
 }
 
 SequenceOutput take_output(const SequenceInput& input, const float*& logits, int64_t vocab) {
@@ -145,10 +148,15 @@ std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model) cons
 }
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
-  ExecutionPlan plan = build_plan(model.graph(), options);
   const ModelConfig& config = model.config();
+  if (options.kv_dtype == KVDType::kInt8 && config.head_dim > kernels::kMaxInt8HeadDim) {
+    throw OptimizationError(concat("[plan] kv_dtype int8 takes a head_dim of at most ", kernels::kMaxInt8HeadDim,
+                                   ", the model has ", config.head_dim));
+  }
+  ExecutionPlan plan = build_plan(model.graph(), options);
   plan.memory.weights = packed_bytes(model) + options.context_size * config.head_dim * 4;
-  plan.memory.kv_cache = cache_shape(config).bytes(options.context_size, options.max_sequences);
+  plan.memory.arena += attention_scratch_bytes(config, options, threads_.size());
+  plan.memory.kv_cache = cache_shape(config, options.kv_dtype).bytes(options.context_size, options.max_sequences);
   plan.memory.outputs = plan.values[plan.output].bytes(options.max_sequences);
   plan.weight_bytes_per_token = weight_bytes_per_token(model);
   return plan;
@@ -177,7 +185,9 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
 }
 
 std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
-  return std::make_unique<KVCache>(cache_shape(prepared.model().config()), prepared.plan().options.context_size, pool_);
+  const PlanOptions& options = prepared.plan().options;
+  return std::make_unique<KVCache>(cache_shape(prepared.model().config(), options.kv_dtype), options.context_size,
+                                   pool_);
 }
 
 BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) {
@@ -188,24 +198,26 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   Reservation reservation(cache, batch);
 
   MemoryPool::Buffer arena = pool_->allocate(static_cast<size_t>(plan.memory.arena), kArenaMemory);
-  ForwardPass pass{plan,
-                   cpu_model.weights(),
-                   cpu_model.rope_tables(),
-                   kernels_,
-                   threads_,
-                   cache.shape(),
-                   arena.as<std::byte>(),
-                   nullptr,
-                   {},
-                   {},
-                   {},
-                   {}};
-  std::vector<std::vector<float*>> pages;
+  ForwardPass pass{
+      plan,
+      cpu_model.weights(),
+      cpu_model.rope_tables(),
+      kernels_,
+      threads_,
+      cache.shape(),
+      arena.as<std::byte>(),
+      arena.as<std::byte>() + plan.memory.arena - attention_scratch_bytes(config, plan.options, threads_.size()),
+      nullptr,
+      {},
+      {},
+      {},
+      {}};
+  std::vector<std::vector<uint8_t*>> pages;
   for (const SequenceInput& input : batch.sequences) pages.push_back(cache.pages(input.sequence));
   for (size_t i = 0; i < batch.sequences.size(); ++i) {
     const SequenceInput& input = batch.sequences[i];
     const int64_t first = cache.length(input.sequence) - static_cast<int64_t>(input.token_ids.size());
-    add_rows(pass, input, first, pages[i]);
+    add_rows(pass, input, first, pages[i], config.heads / config.kv_heads);
   }
 
   BatchOutput result;

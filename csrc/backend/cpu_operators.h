@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/cpu_attention.h"
 #include "backend/kv_cache.h"
 #include "backend/packed_weights.h"
 #include "backend/rope_table.h"
@@ -30,14 +31,15 @@ struct ForwardPass {
   ThreadPool& threads;
   const KVCacheShape& cache_shape;
   std::byte* arena;
-  float* output;  // (output rows, width of the plan's output)
+  std::byte* scratch;  // attention_scratch_bytes
+  float* output;       // (output rows, width of the plan's output)
 
-  // By row fed: its token id, its position in its sequence, and the pages of that sequence.
+  // By row fed: its token id and its position in its sequence.
   std::vector<int32_t> token_ids;
   std::vector<int64_t> positions;
-  std::vector<const std::vector<float*>*> pages;
   // Rows whose result is wanted.
   std::vector<int64_t> output_rows;
+  AttentionTiles attention_tiles;
 
   const RopeTable& rope_table(const std::vector<float>& frequencies) const;
   int64_t rows(PlanValueId value) const;

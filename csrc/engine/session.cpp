@@ -37,9 +37,10 @@ std::vector<std::vector<Piece>> cut(const std::vector<Feed>& feeds, size_t limit
 }  // namespace
 
 Session::Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
-                 std::optional<int64_t> context_size, int64_t max_sequences)
+                 std::optional<int64_t> context_size, int64_t max_sequences, KVDType kv_dtype)
     : engine_(std::move(engine)) {
-  const PlanOptions options = engine_->plan_options(*model, context_size, max_sequences);
+  PlanOptions options = engine_->plan_options(*model, context_size, max_sequences);
+  options.kv_dtype = kv_dtype;
   engine_->run([&](InferenceBackend& backend) {
     prepared_ = backend.optimize_model(std::move(model), options);
     cache_ = backend.create_cache(*prepared_);

@@ -24,7 +24,7 @@ class Session {
   // Context as in InferenceEngine::plan_options. MemoryLimitError, before anything is allocated, if the plan's estimate
   // does not fit the engine's memory.
   Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
-          std::optional<int64_t> context_size, int64_t max_sequences);
+          std::optional<int64_t> context_size, int64_t max_sequences, KVDType kv_dtype = KVDType::kF16);
 
   const ExecutionPlan& plan() const { return prepared_->plan(); }
   int64_t context_size() const { return plan().options.context_size; }

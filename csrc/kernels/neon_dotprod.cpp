@@ -115,7 +115,10 @@ const KernelSet kNeonDotprodKernels = {
     neon::add,
     neon::gate,
     neon::rope,
-    neon::attend_page,
+    neon::narrow,
+    neon::quantize_query,
+    neon::attend_page_f16,
+    neon::attend_page_int8,
     neon::merge_attention,
     neon::finish_attention,
 };

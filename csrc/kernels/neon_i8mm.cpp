@@ -113,7 +113,10 @@ const KernelSet kNeonI8mmKernels = {
     neon::add,
     neon::gate,
     neon::rope,
-    neon::attend_page,
+    neon::narrow,
+    neon::quantize_query,
+    neon::attend_page_f16,
+    neon::attend_page_int8,
     neon::merge_attention,
     neon::finish_attention,
 };

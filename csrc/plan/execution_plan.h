@@ -20,6 +20,15 @@ enum class OptimizationLevel {
 std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic"
 OptimizationLevel parse_optimization_level(std::string_view name);  // OptimizationError lists the known names
 
+// How keys and values are kept.
+enum class KVDType {
+  kF16,
+  kInt8,  // with a scale for each token and head
+};
+
+std::string_view kv_dtype_name(KVDType dtype);  // "f16", "int8"
+KVDType parse_kv_dtype(std::string_view name);  // OptimizationError lists the known names
+
 // Rows of float32 -> int8 rows with the absmax and the sum of each.
 struct QuantizeStep {};
 
@@ -92,6 +101,7 @@ struct PlanOptions {
   int64_t max_tokens = 256;  // rows of one pass
   int64_t context_size = 0;  // tokens of one sequence
   int64_t max_sequences = 1;
+  KVDType kv_dtype = KVDType::kF16;
 };
 
 struct ExecutionPlan {

@@ -82,10 +82,13 @@ void bind_inference_engine(py::module_& module) {
       .def(
           "plan",
           [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
-             int64_t max_sequences) {
-            return engine.plan(model, engine.plan_options(model, context_size, max_sequences));
+             int64_t max_sequences, const std::string& kv_dtype) {
+            PlanOptions options = engine.plan_options(model, context_size, max_sequences);
+            options.kv_dtype = parse_kv_dtype(kv_dtype);
+            return engine.plan(model, options);
           },
-          py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1)
+          py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
+          py::arg("kv_dtype") = "f16")
       .def(
           "infer",
           [](InferenceEngine& engine, std::shared_ptr<Model> model, const TokenArray& token_ids) {
@@ -129,11 +132,13 @@ void bind_session(py::module_& module) {
 
   py::class_<Session>(module, "Session")
       .def(py::init([](std::shared_ptr<InferenceEngine> engine, std::shared_ptr<Model> model,
-                       std::optional<int64_t> context_size, int64_t max_sequences) {
+                       std::optional<int64_t> context_size, int64_t max_sequences, const std::string& kv_dtype) {
              py::gil_scoped_release release;
-             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences);
+             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences,
+                                              parse_kv_dtype(kv_dtype));
            }),
-           py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1)
+           py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
+           py::arg("kv_dtype") = "f16")
       .def_property_readonly("context_size", &Session::context_size)
       .def_property_readonly("plan", [](const Session& session) { return session.plan(); })
       .def(

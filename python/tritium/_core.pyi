@@ -236,7 +236,11 @@ class InferenceEngine:
     @property
     def kernel_set(self) -> str: ...
     def plan(
-        self, model: Model, context_size: int | None = None, max_sequences: int = 1
+        self,
+        model: Model,
+        context_size: int | None = None,
+        max_sequences: int = 1,
+        kv_dtype: str = "f16",
     ) -> ExecutionPlan:
         """The plan that this engine would run; nothing is allocated or packed."""
 
@@ -288,9 +292,10 @@ class Session:
         model: Model,
         context_size: int | None = None,  # tokens a sequence; default the model's, at most 4096
         max_sequences: int = 1,
+        kv_dtype: str = "f16",  # keys and values as "f16" | "int8" with a scale a token and head
     ) -> None:
         """MemoryLimitError if the plan's estimate passes the engine's limit; nothing is allocated
-        then.
+        then. OptimizationError for another kv_dtype, and for int8 with a head_dim above 512.
         """
 
     @property
@@ -369,9 +374,16 @@ class KernelSet:
         """
 
     def attend(
-        self, q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32], scale: float
+        self,
+        q: NDArray[np.float32],
+        k: NDArray[np.float32],
+        v: NDArray[np.float32],
+        scale: float,
+        kv_dtype: str = "f16",  # "f16" | "int8"
     ) -> NDArray[np.float32]:
-        """q (head_dim,), k and v (tokens, head_dim) -> (head_dim,): pages of 64 merged in order."""
+        """q (queries, head_dim) of the last tokens, k and v (tokens, head_dim) -> (queries,
+        head_dim): causal attention over pages of 64, merged in order.
+        """
 
     def check(self, seed: int = 0) -> list[tuple[str, int, str]]:
         """Each kernel against scalar on random problems: (kernel, problems compared, first

@@ -40,9 +40,12 @@ class LLM:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
     engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
+    kv_dtype: how keys and values of past tokens are kept: "f16", or "int8" in half the memory and
+    with less precision.
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
-    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
+    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit,
+    OptimizationError for another kv_dtype, or int8 where head_dim is above 512.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class LLM:
         threads: int | None = None,
         memory_limit: int | None = None,
         max_sequences: int = 8,
+        kv_dtype: str = "f16",
     ) -> None:
         self._model = (
             source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
@@ -63,7 +67,9 @@ class LLM:
         if context_size is not None:
             _check_count("context_size", context_size, 1, self._model.config.context_length)
         _check_count("max_sequences", max_sequences, 1, None)
-        session = _core.Session(self._engine.core, self._model.core, context_size, max_sequences)
+        session = _core.Session(
+            self._engine.core, self._model.core, context_size, max_sequences, kv_dtype=kv_dtype
+        )
         self._slots: Slots | None = Slots(session, max_sequences)
         self._context_size = session.context_size
         self._plan = session.plan

@@ -198,7 +198,7 @@ TEST(Session, FreesEverythingAtTheEnd) {
     Session session(engine, tiny_model(), std::nullopt, 1);
     generate(session, random_tokens(10), 2);
     session.step({{session.open({}), random_tokens(100), true}});
-    EXPECT_EQ(engine->memory_usage().kv_cache, static_cast<size_t>(2 * 2 * 2 * 2 * 10 * 64 * 4));
+    EXPECT_EQ(engine->memory_usage().kv_cache, static_cast<size_t>(2 * 2 * 2 * 2 * 10 * 64 * 2));
   }
   EXPECT_EQ(engine->memory_usage().pool.active, 0u);
 }
