@@ -54,6 +54,11 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<i
   return build_engine(options);
 }
 
+SessionOptions session_options(std::optional<int64_t> context_size, int64_t max_sequences, const std::string& kv_dtype,
+                               const std::string& head) {
+  return {context_size, max_sequences, parse_kv_dtype(kv_dtype), parse_head_format(head)};
+}
+
 // The array takes the matrix over; nothing is copied.
 py::array_t<float> to_array(FloatMatrix matrix) {
   float* data = matrix.data.release();
@@ -102,11 +107,12 @@ void bind_inference_engine(py::module_& module) {
       .def(
           "plan",
           [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
-             int64_t max_sequences, const std::string& head) {
-            return engine.plan(model, engine.plan_options(model, context_size, max_sequences, parse_head_format(head)));
+             int64_t max_sequences, const std::string& kv_dtype, const std::string& head) {
+            return engine.plan(
+                model, engine.plan_options(model, session_options(context_size, max_sequences, kv_dtype, head)));
           },
           py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
-          py::arg("head") = "auto")
+          py::arg("kv_dtype") = "f16", py::arg("head") = "auto")
       .def(
           "infer",
           [](InferenceEngine& engine, std::shared_ptr<Model> model, const TokenArray& token_ids) {
@@ -163,13 +169,14 @@ void bind_session(py::module_& module) {
 
   py::class_<Session>(module, "Session")
       .def(py::init([](std::shared_ptr<InferenceEngine> engine, std::shared_ptr<Model> model,
-                       std::optional<int64_t> context_size, int64_t max_sequences, const std::string& head) {
-             const HeadFormat format = parse_head_format(head);
+                       std::optional<int64_t> context_size, int64_t max_sequences, const std::string& kv_dtype,
+                       const std::string& head) {
+             const SessionOptions options = session_options(context_size, max_sequences, kv_dtype, head);
              py::gil_scoped_release release;
-             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences, format);
+             return std::make_unique<Session>(std::move(engine), std::move(model), options);
            }),
            py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
-           py::arg("head") = "auto")
+           py::arg("kv_dtype") = "f16", py::arg("head") = "auto")
       .def_property_readonly("context_size", &Session::context_size)
       .def_property_readonly("plan", [](const Session& session) { return session.plan(); })
       .def("head_statistics", &Session::head_statistics, py::call_guard<py::gil_scoped_release>())
