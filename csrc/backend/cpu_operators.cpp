@@ -34,6 +34,14 @@ namespace {
 constexpr int64_t kTileSums = 4096;
 constexpr int64_t kTileTokens = 32;
 
+// Memory of this thread for `count` floats, until its next call of this function. It grows to the widest row and stays,
+// so that a step of one token allocates nothing.
+float* scratch(int64_t count) {
+  thread_local std::vector<float> memory;
+  if (memory.size() < static_cast<size_t>(count)) memory.resize(static_cast<size_t>(count));
+  return memory.data();
+}
+
 int64_t width(const ForwardPass& pass, PlanValueId value) { return pass.plan.values[value].width; }
 
 void store(const QuantizedRows& rows, int64_t row, const kernels::QuantizedRow& quantized) {
@@ -81,11 +89,11 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
   const float* weight = pass.weights.vectors[norm.weight].data();
   const QuantizedRows y = pass.quantized(step.outputs[0]);
   pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
-    std::vector<float> normalised(static_cast<size_t>(n));
+    float* normalised = scratch(n);
     for (int64_t row = begin; row < end; ++row) {
       kernels::QuantizedRow quantized;
-      pass.kernels.rms_norm(x + row * n, weight, n, norm.eps, normalised.data());
-      pass.kernels.quantize(normalised.data(), n, y.q + row * y.stride, &quantized);
+      pass.kernels.rms_norm(x + row * n, weight, n, norm.eps, normalised);
+      pass.kernels.quantize(normalised, n, y.q + row * y.stride, &quantized);
       store(y, row, quantized);
     }
   });

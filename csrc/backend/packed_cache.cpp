@@ -205,11 +205,12 @@ std::shared_ptr<const PackedCache::Entry> PackedCache::find(const Digest& key, T
   if (!fs::is_regular_file(path, ignored)) return nullptr;
   auto entry = std::make_shared<Entry>();
   try {
-    const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+    std::shared_ptr<const MappedFile> file = MappedFile::open(path);
     const std::span<const std::byte> bytes = file->bytes();
     File::prefer_huge_pages(bytes.data(), bytes.size());
     std::optional<Sections> sections = read_sections(bytes, key, threads);
     if (!sections) {
+      file.reset();  // Windows removes no mapped file
       fs::remove(path, ignored);
       return nullptr;
     }

@@ -150,7 +150,7 @@ class MemoryUsage:
 
     @property
     def weights(self) -> int:
-        """Packed weights in use."""
+        """Packed weights in use, without those that are mapped from the packed cache."""
 
     @property
     def kv_cache(self) -> int:
