@@ -275,7 +275,7 @@ def test_attention_in_pages_is_near_plain_softmax(tokens: int) -> None:
     error = np.abs(ref.attention(q, *halves) - plain_attention(q, *halves)).max()
     assert error <= 4 * FLOAT_SUM_TOLERANCE  # values of size 4, weights that sum to 1
     exact = plain_attention(q, k, v)
-    # Numbers of size 4 have errors of 2^-10 in float16 and of 4 / 254 in int8; scores pass theirs on.
+    # Errors of numbers of size 4 are 2^-10 in float16 and 4 / 254 in int8; scores pass theirs on.
     assert np.abs(ref.attention(q, k, v, "f16") - exact).max() <= 5e-3
     assert np.abs(ref.attention(q, k, v, "int8") - exact).max() <= 0.06
 
