@@ -309,13 +309,14 @@ void dense_tile(const typename Dense<kElement>::Stored* weights, const float* x,
     TRITIUM_UNROLL
     for (int t = 0; t < kTokens; ++t) sum[r][t] = _mm512_setzero_ps();
   }
-  // The next rows go to the second-level cache as one sequential stream; a stream for each row is half as fast.
+  // The next rows go to the second-level cache as one sequential stream; a stream for each row is half as fast. A row
+  // alone is the last one, or is followed by another from anywhere.
   const auto* next = reinterpret_cast<const uint8_t*>(weights + kRows * columns);
   constexpr int kBytes = kRows * kWidth * static_cast<int>(sizeof(*weights));
   int64_t k = 0;
   for (; k + kWidth <= columns; k += kWidth) {
     TRITIUM_UNROLL
-    for (int byte = 0; byte < kBytes; byte += 64) prefetch(next + byte);
+    for (int byte = 0; byte < kBytes && kRows > 1; byte += 64) prefetch(next + byte);
     next += kBytes;
     add_columns<kElement>(weights + k, x + k, columns, kAllLanes, sum);
   }
