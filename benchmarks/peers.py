@@ -56,14 +56,15 @@ class Comparison:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     records = _read_records(options)
-    with _models(options.models, GEOMETRIES[GEOMETRY], options.format) as models:
-        for index in range(options.rounds):
-            for threads in options.threads:
-                _say(f"round {index + 1} of {options.rounds}, {threads} thread(s)")
-                records.append(measure_round(options, threads, *models))
-                if options.record is not None:
-                    with options.record.open("a") as file:
-                        file.write(json.dumps(records[-1]) + "\n")
+    if options.rounds:
+        with _models(options.models, GEOMETRIES[GEOMETRY], options.format) as models:
+            for index in range(options.rounds):
+                for threads in options.threads:
+                    _say(f"round {index + 1} of {options.rounds}, {threads} thread(s)")
+                    records.append(measure_round(options, threads, *models))
+                    if options.record is not None:
+                        with options.record.open("a") as file:
+                            file.write(json.dumps(records[-1]) + "\n")
     if options.plot is not None:
         draw_ratios(options.plot, records)
     print(json.dumps(records, indent=2) if options.json else as_table(records))
@@ -192,11 +193,8 @@ def _run(command: list[str]) -> tuple[str, float, float]:
             raise SystemExit(
                 f"{shlex.join(command)}\nended with {process.returncode}:\n{errors.read()}"
             )
-        return (
-            output.read(),
-            wall_s,
-            usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6,
-        )
+        unit = 1 if sys.platform == "darwin" else 1024
+        return output.read(), wall_s, usage.ru_maxrss * unit / 1e6
 
 
 def machine() -> str:
