@@ -6,8 +6,8 @@
 namespace tritium {
 namespace {
 
-int64_t panels_bytes(const TernaryWeight& weight) {
-  return kernels::panel_count(weight.rows) * kernels::panel_bytes(weight.columns);
+int64_t panels_bytes(const TernaryWeight& weight, const kernels::TernaryFormat& format) {
+  return kernels::panel_count(weight.rows) * format.layout.panel_bytes(weight.columns);
 }
 
 std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float scale) {
@@ -18,7 +18,7 @@ std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float sc
   return bias;
 }
 
-PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& kernels, ThreadPool& threads,
+PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::TernaryFormat& format, ThreadPool& threads,
                          MemoryPool& pool) {
   PackedMatrix packed;
   packed.rows = weight.rows;
@@ -26,16 +26,16 @@ PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& 
   packed.direction = weight.direction;
   packed.scale = weight_scale(weight, threads);
   packed.bias = read_bias(weight.bias, weight.scales_bias() ? packed.scale : 1.0f);
-  packed.panels = pool.allocate(static_cast<size_t>(panels_bytes(weight)), kWeightsMemory);
+  packed.panels = pool.allocate(static_cast<size_t>(panels_bytes(weight, format)), kWeightsMemory);
   uint8_t* panels = packed.panels.as<uint8_t>();
-  const int64_t bytes = kernels::panel_bytes(weight.columns);
+  const int64_t bytes = format.layout.panel_bytes(weight.columns);
   threads.parallel_for(kernels::panel_count(weight.rows), [&](int64_t begin, int64_t end, int) {
     std::vector<int8_t> trits(static_cast<size_t>(kernels::kPanelRows * weight.columns));
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kernels::kPanelRows;
       const int64_t last = std::min(first + kernels::kPanelRows, weight.rows);
       read_trits(weight, packed.scale, first, last, trits.data());
-      kernels.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
+      format.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
     }
   });
   return packed;
@@ -68,10 +68,10 @@ const std::byte* DenseMatrix::row(int64_t n) const {
   return data + n * columns * (element == kernels::Element::kF32 ? 4 : 2);
 }
 
-int64_t packed_bytes(const Model& model) {
+int64_t packed_bytes(const Model& model, const kernels::TernaryFormat& format) {
   int64_t bytes = 0;
   for (const TernaryWeight& weight : model.ternary_weights()) {
-    bytes += panels_bytes(weight) + (weight.bias ? weight.rows * 4 : 0);
+    bytes += panels_bytes(weight, format) + (weight.bias ? weight.rows * 4 : 0);
   }
   for (const DenseWeight& weight : model.dense_weights()) {
     if (is_vector(weight.tensor)) bytes += element_count(weight.tensor.shape) * 4;
@@ -80,7 +80,7 @@ int64_t packed_bytes(const Model& model) {
   return bytes;
 }
 
-int64_t weight_bytes_per_token(const Model& model) {
+int64_t weight_bytes_per_token(const Model& model, const kernels::TernaryFormat& format) {
   const auto dense = [&](WeightId id) -> const StoredTensor& {
     return model.dense_weights()[static_cast<size_t>(id)].tensor;
   };
@@ -88,7 +88,7 @@ int64_t weight_bytes_per_token(const Model& model) {
   for (const Operator& op : model.graph().operators) {
     std::visit(
         Overloaded{[&](const TernaryLinearOp& linear) {
-                     bytes += panels_bytes(model.ternary_weights()[static_cast<size_t>(linear.weight)]);
+                     bytes += panels_bytes(model.ternary_weights()[static_cast<size_t>(linear.weight)], format);
                    },
                    [&](const DenseLinearOp& linear) { bytes += static_cast<int64_t>(dense(linear.weight).bytes); },
                    [&](const EmbeddingOp& embedding) {
@@ -102,11 +102,13 @@ int64_t weight_bytes_per_token(const Model& model) {
   return bytes;
 }
 
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
-                                                  ThreadPool& threads, MemoryPool& pool) {
+std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
+                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
+                                                  MemoryPool& pool) {
   auto packed = std::make_shared<PackedWeights>();
+  packed->format = &format;
   for (const TernaryWeight& weight : model->ternary_weights()) {
-    packed->ternary.push_back(pack_matrix(weight, kernels, threads, pool));
+    packed->ternary.push_back(pack_matrix(weight, format, threads, pool));
     weight.tensor.file->drop(weight.tensor.offset, weight.tensor.bytes);
   }
   for (const DenseWeight& weight : model->dense_weights()) {

@@ -13,7 +13,7 @@
 namespace tritium {
 
 struct PackedMatrix {
-  MemoryPool::Buffer panels;  // (panels, kernels::panel_bytes(columns))
+  MemoryPool::Buffer panels;  // (panels, format.layout.panel_bytes(columns))
   int64_t rows = 0;
   int64_t columns = 0;
   float scale = 1;
@@ -38,20 +38,22 @@ struct DenseMatrix {
 
 struct PackedWeights {
   std::shared_ptr<const Model> model;       // keeps the files open
+  const kernels::TernaryFormat* format;     // of all ternary matrices
   std::vector<PackedMatrix> ternary;        // by the graph's ternary weight id
   std::vector<DenseMatrix> dense;           // by the graph's dense weight id; vectors have one row
   std::vector<std::vector<float>> vectors;  // by the graph's dense weight id; norm weights, else empty
 };
 
 // Bytes that pack_weights allocates for a model.
-int64_t packed_bytes(const Model& model);
+int64_t packed_bytes(const Model& model, const kernels::TernaryFormat& format);
 
 // Bytes of packed and dense weights that a pass of one token reads, its output row included.
-int64_t weight_bytes_per_token(const Model& model);
+int64_t weight_bytes_per_token(const Model& model, const kernels::TernaryFormat& format);
 
-// Packs all ternary matrices for the set, in parallel. ModelLoadError for codes or masters that cannot be.
+// Packs all ternary matrices in the format, in parallel. ModelLoadError for codes or masters that cannot be.
 // What was packed is needed no more: its pages of mapped files are given back on the way.
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
-                                                  ThreadPool& threads, MemoryPool& pool);
+std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
+                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
+                                                  MemoryPool& pool);
 
 }  // namespace tritium

@@ -7,8 +7,8 @@
 namespace tritium {
 
 InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
-                                 OptimizationLevel level)
-    : pool_(std::move(pool)), backend_(std::move(backend)), level_(level) {}
+                                 OptimizationLevel level, std::string ternary_format)
+    : pool_(std::move(pool)), backend_(std::move(backend)), level_(level), ternary_format_(std::move(ternary_format)) {}
 
 PlanOptions InferenceEngine::plan_options(const Model& model, std::optional<int64_t> context_size,
                                           int64_t max_sequences) const {
@@ -22,7 +22,7 @@ PlanOptions InferenceEngine::plan_options(const Model& model, std::optional<int6
     throw BatchProcessingError(
         concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", max_sequences));
   }
-  return {level_, std::min(kTokensPerPass, context * max_sequences), context, max_sequences};
+  return {level_, std::min(kTokensPerPass, context * max_sequences), context, max_sequences, ternary_format_};
 }
 
 ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& options) const {

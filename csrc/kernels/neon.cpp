@@ -595,10 +595,8 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
 const KernelSet kNeonKernels = {
     "neon",
     neon::kBaseFeatures,
-    neon::pack_panel,
+    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv, neon::ternary_gemm}},
     neon::quantize,
-    neon::ternary_gemv,
-    neon::ternary_gemm,
     neon::dequantize,
     neon::dense_matmul,
     neon::widen,

@@ -13,11 +13,12 @@
 namespace tritium {
 
 enum class OptimizationLevel {
-  kNone,   // the graph as it is
-  kBasic,  // with fusions
+  kNone,        // the graph as it is
+  kBasic,       // with fusions
+  kAggressive,  // with fusions, and the ternary format that is fastest here by measurement
 };
 
-std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic"
+std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic", "aggressive"
 OptimizationLevel parse_optimization_level(std::string_view name);  // OptimizationError lists the known names
 
 // Rows of float32 -> int8 rows with the absmax and the sum of each.
@@ -92,6 +93,7 @@ struct PlanOptions {
   int64_t max_tokens = 256;  // rows of one pass
   int64_t context_size = 0;  // tokens of one sequence
   int64_t max_sequences = 1;
+  std::string ternary_format = "2bit";  // how ternary weights are stored; what there is depends on the kernel set
 };
 
 struct ExecutionPlan {

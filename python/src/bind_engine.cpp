@@ -17,8 +17,10 @@ using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecas
 using FedTuple = std::tuple<SequenceId, std::vector<int32_t>, bool>;
 
 std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
-                                             std::optional<int64_t> memory_limit, const std::string& level) {
+                                             std::optional<int64_t> memory_limit, const std::string& level,
+                                             std::string ternary_format) {
   EngineOptions options;
+  options.ternary_format = std::move(ternary_format);
   options.device = std::move(device);
   options.level = parse_optimization_level(level);
   if (threads) {
@@ -75,7 +77,8 @@ void bind_inference_engine(py::module_& module) {
 
   py::class_<InferenceEngine, std::shared_ptr<InferenceEngine>>(module, "InferenceEngine")
       .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("threads") = py::none(),
-           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic")
+           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic",
+           py::arg("ternary_format") = "auto")
       .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
       .def_property_readonly("threads", &InferenceEngine::threads)
       .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)

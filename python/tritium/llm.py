@@ -40,6 +40,7 @@ class LLM:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
     engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
+    optimization_level: "none", "basic" or "aggressive", as in InferenceEngine.
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
     thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
@@ -54,12 +55,18 @@ class LLM:
         threads: int | None = None,
         memory_limit: int | None = None,
         max_sequences: int = 8,
+        optimization_level: str = "basic",
     ) -> None:
         self._model = (
             source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
         )
         self._tokenizer = self._load_tokenizer()
-        self._engine = InferenceEngine(device, threads=threads, memory_limit=memory_limit)
+        self._engine = InferenceEngine(
+            device,
+            threads=threads,
+            memory_limit=memory_limit,
+            optimization_level=optimization_level,
+        )
         if context_size is not None:
             _check_count("context_size", context_size, 1, self._model.config.context_length)
         _check_count("max_sequences", max_sequences, 1, None)
