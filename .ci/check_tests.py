@@ -21,20 +21,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Flags of /proc/cpuinfo that each kernel set needs.
+AVX2 = {"avx2", "fma", "f16c"}
+AVX512_VNNI = AVX2 | {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}
 KERNEL_SETS = {
     "x86_64": {
         "scalar": set(),
-        "avx2": {"avx2", "fma", "f16c"},
-        "avx512_vnni": {
-            "avx2",
-            "fma",
-            "f16c",
-            "avx512f",
-            "avx512bw",
-            "avx512vl",
-            "avx512dq",
-            "avx512_vnni",
-        },
+        "avx2": AVX2,
+        "avx512_vnni_256": AVX2 | {"avx512f", "avx512vl", "avx512_vnni"},
+        "avx_vnni": AVX2 | {"avx_vnni"},
+        "avx512_vnni": AVX512_VNNI,
+        "avx512_vbmi": AVX512_VNNI | {"avx512vbmi"},
     },
     "aarch64": {
         "scalar": set(),

@@ -9,6 +9,7 @@
 #include "backend/packed_head.h"
 #include "backend/packed_weights.h"
 #include "base/error.h"
+#include "kernels/dispatch.h"
 #include "plan/build_plan.h"
 
 namespace tritium {
@@ -184,8 +185,20 @@ CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shar
 
 CpuBackend::~CpuBackend() = default;
 
-std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model) const {
-  const auto found = packed_.find(&model);
+const kernels::TernaryFormat& CpuBackend::format(const PlanOptions& options) const {
+  const kernels::TernaryFormat* format = kernels::find_ternary_format(kernels_, options.ternary_format.c_str());
+  if (format) return *format;
+  std::string known;
+  for (const kernels::TernaryFormat& each : kernels_.ternary) {
+    if (each.layout.name) known += concat(known.empty() ? "" : ", ", each.layout.name);
+  }
+  throw OptimizationError(concat("[plan] the kernel set ", kernels_.name, " has no ternary format '",
+                                 options.ternary_format, "'; it has ", known));
+}
+
+std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model,
+                                                        const kernels::TernaryFormat& format) const {
+  const auto found = packed_.find({&model, &format});
   return found == packed_.end() ? nullptr : found->second.lock();
 }
 
@@ -195,6 +208,7 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
 }
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
+  const kernels::TernaryFormat& format = this->format(options);
   const ModelConfig& config = model.config();
   if (options.kv_dtype == KVDType::kInt8 && config.head_dim > kernels::kMaxInt8HeadDim) {
     throw OptimizationError(concat("[plan] kv_dtype int8 takes a head_dim of at most ", kernels::kMaxInt8HeadDim,
@@ -202,12 +216,12 @@ ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) c
   }
   ExecutionPlan plan = build_plan(model.graph(), options);
   plan.memory.weights =
-      packed_bytes(model) + packed_head_bytes(model, plan) + options.context_size * config.head_dim * 4;
+      packed_bytes(model, format) + packed_head_bytes(model, plan) + options.context_size * config.head_dim * 4;
   plan.memory.arena += attention_scratch_bytes(config, options, threads_.size());
   plan.memory.kv_cache = cache_shape(config, options.kv_dtype).bytes(options.context_size, options.max_sequences);
   plan.memory.outputs =
       plan.values[plan.output].bytes(options.max_sequences) + head_scratch_bytes(plan, options.max_sequences);
-  plan.weight_bytes_per_token = weight_bytes_per_token(model);
+  plan.weight_bytes_per_token = weight_bytes_per_token(model, format);
   if (const HeadStep* head = plan.head()) {
     const DenseWeight& weight = head_weight(model, *head);
     if (weight.bias) {
@@ -222,10 +236,11 @@ ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) c
 std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const Model> model,
                                                           const PlanOptions& options) {
   ExecutionPlan plan = this->plan(*model, options);
-  std::shared_ptr<const PackedWeights> weights = packed(*model);
+  const kernels::TernaryFormat& format = this->format(options);
+  std::shared_ptr<const PackedWeights> weights = packed(*model, format);
   const HeadStep* head_step = plan.head();
   std::shared_ptr<const PackedHead> head = head_step ? packed_head(*model, head_step->bits()) : nullptr;
-  const size_t needed = static_cast<size_t>(plan.estimated_memory() - (weights ? packed_bytes(*model) : 0) -
+  const size_t needed = static_cast<size_t>(plan.estimated_memory() - (weights ? packed_bytes(*model, format) : 0) -
                                             (head ? packed_head_bytes(*model, plan) : 0));
   const MemoryStats stats = pool_->stats();
   const size_t free = stats.limit - stats.active;
@@ -238,8 +253,8 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
     const Model* key = model.get();
-    weights = pack_weights(std::move(model), kernels_, threads_, *pool_, cache_ ? &*cache_ : nullptr);
-    packed_[key] = weights;
+    weights = pack_weights(std::move(model), format, threads_, *pool_, cache_ ? &*cache_ : nullptr);
+    packed_[{key, &format}] = weights;
   }
   if (head_step && !head) {
     std::erase_if(heads_, [](const auto& entry) { return entry.second.expired(); });
@@ -319,6 +334,20 @@ DeviceLimits CpuBackend::measure_limits(size_t bytes) {
   }
   pool_->trim();  // nothing else needs a buffer of that size
   return limits;
+}
+
+std::string CpuBackend::fastest_ternary_format() {
+  const kernels::TernaryFormat* fastest = &kernels_.ternary[0];
+  if (!kernels_.ternary[1].layout.name) return fastest->layout.name;
+  try {
+    constexpr size_t kBytes = size_t{96} << 20;
+    const MemoryPool::Buffer memory = pool_->allocate(kBytes, kArenaMemory);
+    fastest = &measure_ternary_formats(threads_, kernels_, {memory.as<std::byte>(), kBytes});
+  } catch (const MemoryLimitError&) {  // then bytes are what is scarce
+    fastest = &kernels_.ternary[1];
+  }
+  pool_->trim();
+  return fastest->layout.name;
 }
 
 }  // namespace tritium

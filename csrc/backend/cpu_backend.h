@@ -4,6 +4,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "backend/inference_backend.h"
 #include "backend/packed_cache.h"
@@ -32,17 +34,20 @@ class CpuBackend final : public InferenceBackend {
   std::unique_ptr<KVCache> create_cache(const PreparedModel& prepared) override;
   BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) override;
   DeviceLimits measure_limits(size_t bytes) override;
+  std::string fastest_ternary_format() override;
 
  private:
-  std::shared_ptr<const PackedWeights> packed(const Model& model) const;
+  // OptimizationError if the kernel set does not have it.
+  const kernels::TernaryFormat& format(const PlanOptions& options) const;
+  std::shared_ptr<const PackedWeights> packed(const Model& model, const kernels::TernaryFormat& format) const;
   std::shared_ptr<const PackedHead> packed_head(const Model& model, int bits) const;
 
   ThreadPool threads_;
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
   std::optional<PackedCache> cache_;
-  // Weights in use, so that a model is packed once; the weights keep their model alive.
-  std::map<const Model*, std::weak_ptr<const PackedWeights>> packed_;
+  // Weights in use, so that a model is packed once in a format; the weights keep their model alive.
+  std::map<std::pair<const Model*, const kernels::TernaryFormat*>, std::weak_ptr<const PackedWeights>> packed_;
   // Small copies of heads in use, by model and bits.
   std::map<std::pair<const Model*, int>, std::weak_ptr<const PackedHead>> heads_;
 };

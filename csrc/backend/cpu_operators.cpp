@@ -30,9 +30,9 @@ QuantizedRows ForwardPass::quantized(PlanValueId value) const {
 
 namespace {
 
-// int32 sums of a tile of tokens and panels; fits the first-level cache.
-constexpr int64_t kTileSums = 4096;
-constexpr int64_t kTileTokens = 32;
+// int32 sums of a tile of tokens and panels. A format is decoded, and panels are unpacked, once for its tokens.
+constexpr int64_t kTileSums = 8192;
+constexpr int64_t kTileTokens = 128;
 
 // Memory of this thread for `count` floats, until its next call of this function. It grows to the widest row and stays,
 // so that a step of one token allocates nothing.
@@ -103,14 +103,15 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
 void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const QuantizedRows& x, int64_t rows,
                      const float* residual, float* y, int64_t begin, int64_t end, int32_t* sums) {
   const int64_t tile_tokens = std::min(rows, kTileTokens);
-  const int64_t tile_panels = kTileSums / kernels::kPanelRows / tile_tokens;
-  const auto multiply = rows == 1 ? pass.kernels.ternary_gemv : pass.kernels.ternary_gemm;
+  const int64_t tile_panels = kTileSums / kernels::kPanelRows / tile_tokens / 4 * 4;  // kernels take four at a time
+  const kernels::TernaryFormat& format = *pass.weights.format;
+  const auto multiply = rows == 1 ? format.gemv : format.gemm;
   for (int64_t panel = begin; panel < end; panel += tile_panels) {
     const int64_t panels = std::min(tile_panels, end - panel);
     const int64_t first = panel * kernels::kPanelRows;
     const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
     const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
-    const uint8_t* weights = matrix.panels + panel * kernels::panel_bytes(matrix.columns);
+    const uint8_t* weights = matrix.panels + panel * format.layout.panel_bytes(matrix.columns);
     for (int64_t row = 0; row < rows; row += tile_tokens) {
       const int64_t tokens = std::min(tile_tokens, rows - row);
       multiply({weights, panels, x.stride, x.q + row * x.stride, x.sum + row, tokens, sums});

@@ -60,6 +60,10 @@ class InferenceBackend {
   // should be several times larger than the caches, are allocated for it. MemoryLimitError if they do not fit the
   // limit.
   virtual DeviceLimits measure_limits(size_t bytes) = 0;
+
+  // Name of the ternary format in which this backend multiplies one row fastest, measured with its threads on memory
+  // larger than the caches, in less than a tenth of a second.
+  virtual std::string fastest_ternary_format() = 0;
 };
 
 }  // namespace tritium

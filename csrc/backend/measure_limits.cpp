@@ -88,4 +88,35 @@ double measure_multiply_rate(ThreadPool& threads, const char* kernel_set) {
   return multiply_adds / median(seconds);
 }
 
+// In turns, each on a piece that the other has not touched, until the time is up.
+const kernels::TernaryFormat& measure_ternary_formats(ThreadPool& threads, const kernels::KernelSet& kernels,
+                                                      std::span<std::byte> memory) {
+  constexpr int64_t kColumns = 2560, kPieceBytes = int64_t{4} << 20;
+  constexpr double kSeconds = 0.05;
+  const auto bytes = static_cast<int64_t>(memory.size());
+  threads.parallel_for(bytes, [&](int64_t begin, int64_t end, int) {
+    std::fill(memory.data() + begin, memory.data() + end, std::byte{0x55});  // codes in every format
+  });
+  const int64_t panels = kPieceBytes / kernels.ternary[0].layout.panel_bytes(kColumns);
+  const std::vector<int8_t> q(static_cast<size_t>(kColumns), 1);
+  const int32_t q_sum = kColumns;
+  std::vector<int32_t> acc(static_cast<size_t>(panels * kernels::kPanelRows));
+  std::vector<double> seconds[kernels::kTernaryFormats];
+  double total = 0;
+  for (int64_t piece = 0; total < kSeconds || piece % kernels::kTernaryFormats != 0; ++piece) {
+    const auto turn = static_cast<size_t>(piece % kernels::kTernaryFormats);
+    const kernels::TernaryFormat& format = kernels.ternary[turn];
+    const int64_t panel_bytes = format.layout.panel_bytes(kColumns);
+    const auto* codes = reinterpret_cast<const uint8_t*>(memory.data()) + piece * kPieceBytes % bytes;
+    seconds[turn].push_back(seconds_of([&] {
+      threads.parallel_for(panels, [&](int64_t begin, int64_t end, int) {
+        format.gemv({codes + begin * panel_bytes, end - begin, kColumns, q.data(), &q_sum, 1,
+                     acc.data() + begin * kernels::kPanelRows});
+      });
+    }));
+    total += seconds[turn].back();
+  }
+  return kernels.ternary[median(seconds[1]) < median(seconds[0]) ? 1 : 0];
+}
+
 }  // namespace tritium

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/thread_pool.h"
+#include "kernels/kernel_set.h"
 
 namespace tritium {
 
@@ -15,5 +16,10 @@ double measure_read_rate(ThreadPool& threads, std::span<const std::byte> memory)
 // Multiply-adds per second of all threads together in the loop of that kernel set (kernels/multiply_peak.h). Median of
 // several runs of a few milliseconds. DeviceError if no loop has that name.
 double measure_multiply_rate(ThreadPool& threads, const char* kernel_set);
+
+// Which of the two ternary formats of a kernel set multiplies one row faster, with weights in `memory`, which is
+// overwritten: several pieces of 4 MiB, several times larger than the caches.
+const kernels::TernaryFormat& measure_ternary_formats(ThreadPool& threads, const kernels::KernelSet& kernels,
+                                                      std::span<std::byte> memory);
 
 }  // namespace tritium

@@ -12,8 +12,8 @@
 namespace tritium {
 namespace {
 
-int64_t panels_bytes(const TernaryWeight& weight) {
-  return kernels::panel_count(weight.rows) * kernels::panel_bytes(weight.columns);
+int64_t panels_bytes(const TernaryWeight& weight, const kernels::TernaryFormat& format) {
+  return kernels::panel_count(weight.rows) * format.layout.panel_bytes(weight.columns);
 }
 
 std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float scale) {
@@ -24,29 +24,29 @@ std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float sc
   return bias;
 }
 
-void pack_panels(const TernaryWeight& weight, float scale, const kernels::KernelSet& kernels, ThreadPool& threads,
+void pack_panels(const TernaryWeight& weight, float scale, const kernels::TernaryFormat& format, ThreadPool& threads,
                  uint8_t* panels) {
-  const int64_t bytes = kernels::panel_bytes(weight.columns);
+  const int64_t bytes = format.layout.panel_bytes(weight.columns);
   threads.parallel_for(kernels::panel_count(weight.rows), [&](int64_t begin, int64_t end, int) {
     std::vector<int8_t> trits(static_cast<size_t>(kernels::kPanelRows * weight.columns));
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kernels::kPanelRows;
       const int64_t last = std::min(first + kernels::kPanelRows, weight.rows);
       read_trits(weight, scale, first, last, trits.data());
-      kernels.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
+      format.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
     }
   });
 }
 
-int64_t all_panels_bytes(const Model& model) {
+int64_t all_panels_bytes(const Model& model, const kernels::TernaryFormat& format) {
   int64_t bytes = 0;
-  for (const TernaryWeight& weight : model.ternary_weights()) bytes += panels_bytes(weight);
+  for (const TernaryWeight& weight : model.ternary_weights()) bytes += panels_bytes(weight, format);
   return bytes;
 }
 
-std::optional<Digest> panels_key(const Model& model) {
+std::optional<Digest> panels_key(const Model& model, const kernels::TernaryFormat& format) {
   std::vector<const StoredTensor*> tensors;
-  std::string layout = "panels of 16 rows, 2 bits, version 1; rows";
+  std::string layout = concat("panels of 16 rows, ", format.layout.name, ", version 1; rows");
   for (const TernaryWeight& weight : model.ternary_weights()) {
     tensors.push_back(&weight.tensor);
     layout += concat(" ", weight.rows);
@@ -68,41 +68,43 @@ struct Panels {
   std::vector<float> scales;  // one a matrix
 };
 
-Panels pack_panels(const Model& model, const kernels::KernelSet& kernels, ThreadPool& threads, MemoryPool& pool) {
-  const auto buffer = std::make_shared<MemoryPool::Buffer>(
-      pool.allocate(static_cast<size_t>(all_panels_bytes(model)), kWeightsMemory));  // one, for the sake of huge pages
+Panels pack_panels(const Model& model, const kernels::TernaryFormat& format, ThreadPool& threads, MemoryPool& pool) {
+  const auto buffer = std::make_shared<MemoryPool::Buffer>(pool.allocate(
+      static_cast<size_t>(all_panels_bytes(model, format)), kWeightsMemory));  // one, for the sake of huge pages
   Panels packed{buffer, buffer->as<uint8_t>(), {}};
   uint8_t* next = buffer->as<uint8_t>();
   for (const TernaryWeight& weight : model.ternary_weights()) {
     packed.scales.push_back(weight_scale(weight, threads));
-    pack_panels(weight, packed.scales.back(), kernels, threads, next);
+    pack_panels(weight, packed.scales.back(), format, threads, next);
     weight.tensor.file->drop(weight.tensor.offset, weight.tensor.bytes);
-    next += panels_bytes(weight);
+    next += panels_bytes(weight, format);
   }
   return packed;
 }
 
-std::optional<Panels> cached_panels(const Model& model, const Digest& key, PackedCache& cache, ThreadPool& threads,
-                                    MemoryPool& pool) {
+std::optional<Panels> cached_panels(const Model& model, const kernels::TernaryFormat& format, const Digest& key,
+                                    PackedCache& cache, ThreadPool& threads, MemoryPool& pool) {
   const auto entry = cache.find(key, threads, pool);
   if (!entry) return std::nullopt;
   const auto panels = entry->section("panels"), scales = entry->section("scales");
   Panels cached{entry, reinterpret_cast<const uint8_t*>(panels.data()), {}};
   cached.scales.resize(model.ternary_weights().size());
   const auto to = std::as_writable_bytes(std::span(cached.scales));
-  if (panels.size() != static_cast<size_t>(all_panels_bytes(model)) || scales.size() != to.size()) return std::nullopt;
+  if (panels.size() != static_cast<size_t>(all_panels_bytes(model, format)) || scales.size() != to.size())
+    return std::nullopt;
   std::copy(scales.begin(), scales.end(), to.begin());
   return cached;
 }
 
-Panels make_panels(const Model& model, const kernels::KernelSet& kernels, ThreadPool& threads, MemoryPool& pool,
+Panels make_panels(const Model& model, const kernels::TernaryFormat& format, ThreadPool& threads, MemoryPool& pool,
                    PackedCache* cache) {
-  const auto bytes = static_cast<size_t>(all_panels_bytes(model));
-  const bool caches = cache && all_panels_bytes(model) >= kSmallestCached;
-  const std::optional<Digest> key = caches ? panels_key(model) : std::nullopt;
-  if (!key) return pack_panels(model, kernels, threads, pool);
-  if (std::optional<Panels> cached = cached_panels(model, *key, *cache, threads, pool)) return *std::move(cached);
-  Panels packed = pack_panels(model, kernels, threads, pool);
+  const auto bytes = static_cast<size_t>(all_panels_bytes(model, format));
+  const bool caches = cache && all_panels_bytes(model, format) >= kSmallestCached;
+  const std::optional<Digest> key = caches ? panels_key(model, format) : std::nullopt;
+  if (!key) return pack_panels(model, format, threads, pool);
+  if (std::optional<Panels> cached = cached_panels(model, format, *key, *cache, threads, pool))
+    return *std::move(cached);
+  Panels packed = pack_panels(model, format, threads, pool);
   if (is_current(model)) {
     cache->store(*key,
                  {{"panels", {reinterpret_cast<const std::byte*>(packed.bytes), bytes}},
@@ -139,8 +141,8 @@ const std::byte* DenseMatrix::row(int64_t n) const {
   return data + n * columns * (element == kernels::Element::kF32 ? 4 : 2);
 }
 
-int64_t packed_bytes(const Model& model) {
-  int64_t bytes = all_panels_bytes(model);
+int64_t packed_bytes(const Model& model, const kernels::TernaryFormat& format) {
+  int64_t bytes = all_panels_bytes(model, format);
   for (const TernaryWeight& weight : model.ternary_weights()) bytes += weight.bias ? weight.rows * 4 : 0;
   for (const DenseWeight& weight : model.dense_weights()) {
     if (is_vector(weight.tensor)) bytes += element_count(weight.tensor.shape) * 4;
@@ -149,7 +151,7 @@ int64_t packed_bytes(const Model& model) {
   return bytes;
 }
 
-int64_t weight_bytes_per_token(const Model& model) {
+int64_t weight_bytes_per_token(const Model& model, const kernels::TernaryFormat& format) {
   const auto dense = [&](WeightId id) -> const StoredTensor& {
     return model.dense_weights()[static_cast<size_t>(id)].tensor;
   };
@@ -157,7 +159,7 @@ int64_t weight_bytes_per_token(const Model& model) {
   for (const Operator& op : model.graph().operators) {
     std::visit(
         Overloaded{[&](const TernaryLinearOp& linear) {
-                     bytes += panels_bytes(model.ternary_weights()[static_cast<size_t>(linear.weight)]);
+                     bytes += panels_bytes(model.ternary_weights()[static_cast<size_t>(linear.weight)], format);
                    },
                    [&](const DenseLinearOp& linear) { bytes += static_cast<int64_t>(dense(linear.weight).bytes); },
                    [&](const EmbeddingOp& embedding) {
@@ -171,17 +173,19 @@ int64_t weight_bytes_per_token(const Model& model) {
   return bytes;
 }
 
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
-                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache) {
+std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
+                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
+                                                  MemoryPool& pool, PackedCache* cache) {
   auto packed = std::make_shared<PackedWeights>();
-  const Panels panels = make_panels(*model, kernels, threads, pool, cache);
+  const Panels panels = make_panels(*model, format, threads, pool, cache);
+  packed->format = &format;
   packed->panels = panels.owner;
   const uint8_t* next = panels.bytes;
   for (const TernaryWeight& weight : model->ternary_weights()) {
     const float scale = panels.scales[packed->ternary.size()];
     packed->ternary.push_back({next, weight.rows, weight.columns, scale, weight.direction,
                                read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
-    next += panels_bytes(weight);
+    next += panels_bytes(weight, format);
   }
   for (const DenseWeight& weight : model->dense_weights()) {
     const StoredTensor& tensor = weight.tensor;

@@ -14,7 +14,7 @@
 namespace tritium {
 
 struct PackedMatrix {
-  const uint8_t* panels = nullptr;  // (panels, kernels::panel_bytes(columns))
+  const uint8_t* panels = nullptr;  // (panels, format.layout.panel_bytes(columns))
   int64_t rows = 0;
   int64_t columns = 0;
   float scale = 1;
@@ -40,26 +40,28 @@ struct DenseMatrix {
 };
 
 struct PackedWeights {
-  std::shared_ptr<const Model> model;       // keeps the files open
-  std::shared_ptr<const void> panels;       // keeps the panels: memory of the pool, or an entry of the cache
-  std::vector<PackedMatrix> ternary;        // by the graph's ternary weight id
-  std::vector<DenseMatrix> dense;           // by the graph's dense weight id; vectors have one row
-  std::vector<std::vector<float>> vectors;  // by the graph's dense weight id; norm weights, else empty
+  std::shared_ptr<const Model> model;              // keeps the files open
+  const kernels::TernaryFormat* format = nullptr;  // of all ternary matrices
+  std::shared_ptr<const void> panels;              // keeps the panels: memory of the pool, or an entry of the cache
+  std::vector<PackedMatrix> ternary;               // by the graph's ternary weight id
+  std::vector<DenseMatrix> dense;                  // by the graph's dense weight id; vectors have one row
+  std::vector<std::vector<float>> vectors;         // by the graph's dense weight id; norm weights, else empty
 };
 
 // Bytes that pack_weights allocates for a model, unless they are in the cache.
-int64_t packed_bytes(const Model& model);
+int64_t packed_bytes(const Model& model, const kernels::TernaryFormat& format);
 
 // Bytes of packed and dense weights that a pass of one token reads, its output row included.
-int64_t weight_bytes_per_token(const Model& model);
+int64_t weight_bytes_per_token(const Model& model, const kernels::TernaryFormat& format);
 
 // Panels of fewer bytes are packed faster than a file is found.
 inline constexpr int64_t kSmallestCached = 16'000'000;
 
-// Packs all ternary matrices for the set, in parallel, or takes them from the cache, if there is one; what it did not
+// Packs all ternary matrices in the format, in parallel, or takes them from the cache, if there is one; what it did not
 // have is kept there. ModelLoadError for codes or masters that cannot be.
 // What was packed is needed no more: its pages of mapped files are given back on the way.
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
-                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache = nullptr);
+std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
+                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
+                                                  MemoryPool& pool, PackedCache* cache = nullptr);
 
 }  // namespace tritium

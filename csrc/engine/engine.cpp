@@ -7,8 +7,8 @@
 namespace tritium {
 
 InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
-                                 OptimizationLevel level)
-    : pool_(std::move(pool)), backend_(std::move(backend)), level_(level) {}
+                                 OptimizationLevel level, std::string ternary_format)
+    : pool_(std::move(pool)), backend_(std::move(backend)), level_(level), ternary_format_(std::move(ternary_format)) {}
 
 PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptions& options) const {
   const int64_t longest = model.config().context_length;
@@ -21,7 +21,13 @@ PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptio
   if (sequences < 1 || sequences > kMaxSequences) {
     throw BatchProcessingError(concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", sequences));
   }
-  return {level_, std::min(kTokensPerPass, context * sequences), context, sequences, options.kv_dtype, options.head};
+  return {.level = level_,
+          .max_tokens = std::min(kTokensPerPass, context * sequences),
+          .context_size = context,
+          .max_sequences = sequences,
+          .kv_dtype = options.kv_dtype,
+          .head = options.head,
+          .ternary_format = ternary_format_};
 }
 
 ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& options) const {

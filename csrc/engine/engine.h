@@ -34,7 +34,8 @@ struct SessionOptions {
 
 class InferenceEngine {
  public:
-  InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool, OptimizationLevel level);
+  InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool, OptimizationLevel level,
+                  std::string ternary_format);
 
   DeviceKind device() const { return backend_->device(); }
   int threads() const { return backend_->threads(); }
@@ -69,6 +70,7 @@ class InferenceEngine {
   std::shared_ptr<MemoryPool> pool_;
   std::unique_ptr<InferenceBackend> backend_;
   OptimizationLevel level_;
+  std::string ternary_format_;
   ProcessGuard process_;
   std::mutex queue_;
   std::shared_ptr<PreparedModel> last_inferred_;  // kept, so that the next call need not pack again

@@ -22,7 +22,11 @@ std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options) {
   auto pool = std::make_shared<MemoryPool>(options.memory_limit);
   const int threads = options.threads == 0 ? default_thread_count() : options.threads;
   auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache);
-  return std::make_shared<InferenceEngine>(std::move(backend), std::move(pool), options.level);
+  std::string format = options.ternary_format;
+  if (format == "auto") {
+    format = options.level == OptimizationLevel::kAggressive ? backend->fastest_ternary_format() : "2bit";
+  }
+  return std::make_shared<InferenceEngine>(std::move(backend), std::move(pool), options.level, std::move(format));
 }
 
 }  // namespace tritium

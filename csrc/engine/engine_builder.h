@@ -17,6 +17,9 @@ struct EngineOptions {
   int threads = 0;                 // 0: default_thread_count()
   size_t memory_limit = SIZE_MAX;  // bytes, of everything that the engine allocates
   OptimizationLevel level = OptimizationLevel::kBasic;
+  // "auto": "2bit", or what is measured to be fastest at level kAggressive. OptimizationError when a model is planned
+  // if the kernel set does not have it.
+  std::string ternary_format = "auto";
   // Where the CPU backend keeps packed weights; nullopt: nowhere.
   std::optional<CacheOptions> cache = default_cache();
 

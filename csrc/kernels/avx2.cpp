@@ -1,35 +1,16 @@
 // AVX2 with FMA and F16C. A register is 8 rows of a panel (ternary) or 8 of the 16 lanes of a sum.
 #include "kernels/avx2.h"
 
-#include <string.h>
-
 #include "kernels/head.h"
-
-// Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
-#if defined(__GNUC__)
-#define TRITIUM_KEEP(vector) __asm__ volatile("" : "+x"(vector))
-#else
-#define TRITIUM_KEEP(vector) static_cast<void>(vector)
-#endif
+#include "kernels/ternary256.h"
 
 namespace tritium::kernels {
 
 extern const KernelSet kAvx2Kernels;
 
+namespace avx2 {
+
 namespace {
-
-using namespace avx2;
-
-constexpr int kStepBytes = kPanelRows * kStepColumns / 4;
-
-TRITIUM_INLINE __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-// Four columns of one token in every lane.
-TRITIUM_INLINE __m256i broadcast_columns(const int8_t* q) {
-  int32_t columns;
-  memcpy(&columns, q, sizeof columns);
-  return _mm256_set1_epi32(columns);
-}
 
 // ---- Ternary weights
 
@@ -49,7 +30,9 @@ TRITIUM_INLINE void pack_rows(const int8_t* r0, const int8_t* r1, const int8_t* 
   _mm_storeu_si128(reinterpret_cast<__m128i*>(first_step + kStepBytes), _mm256_extracti128_si256(abcd, 1));
 }
 
-void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+}  // namespace
+
+void pack_2bit(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
   constexpr int kBlock = 2 * kStepColumns;
   const int64_t whole = columns / kBlock * kBlock;
   for (int64_t row = 0; row < kPanelRows; row += 4) {
@@ -77,6 +60,8 @@ void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* pan
     if (columns - whole > kStepColumns) memcpy(out + kStepBytes, last + kStepBytes, 4 * 4);
   }
 }
+
+namespace {
 
 // Accumulators are int16 until they could overflow. Fields 0 and 2 give |code * q| <= 256, a pair 512; fields 1 and 3,
 // masked in place, four times that: eight steps of two pairs reach -32768 and fit.
@@ -122,210 +107,24 @@ void gemv_panel(const uint8_t* codes, int64_t columns, const int8_t* q, int32_t 
   }
 }
 
-void ternary_gemv(const TernaryMatmul& problem) {
-  const int64_t bytes = problem.columns * kPanelRows / 4;
-  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
-    gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
-               problem.acc + panel * kPanelRows);
+struct Maddubs {
+  // Sums are int16: 64 pairs of |code * q| <= 256 reach -32768 and fit.
+  static constexpr int64_t kBlockColumns = 64 * 4;
+  static constexpr int64_t kGroupPanels = 4;
+
+  TRITIUM_INLINE __m256i add(__m256i sum, __m256i codes, __m256i q) {
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, q));
   }
-}
+  TRITIUM_INLINE __m256i widened(__m256i sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
 
-// Codes shifted down: 64 pairs of |code * q| <= 256 reach -32768 and fit int16.
-constexpr int64_t kGemmBlock = 64 * 4;
-constexpr int kTileTokens = 6;
-constexpr int kFewTokens = 8;
-
-struct GemmTile {
-  const uint8_t* codes;
-  int64_t columns;  // of the block
-  const int8_t* q;  // first token, first column of the block
-  int64_t q_stride;
-  const int32_t* start;  // minus the sum of q of each token for the first block, null later: acc is added to
-  int32_t* acc;
-  int64_t acc_stride;
+  static void gemv(const TernaryMatmul& problem) {
+    const int64_t bytes = k2BitLayout.panel_bytes(problem.columns);
+    for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+      gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
+                 problem.acc + panel * kPanelRows);
+    }
+  }
 };
-
-template <int kTokens, int kVectors>
-TRITIUM_INLINE void clear(__m256i (&part)[kTokens][kVectors]) {
-  TRITIUM_UNROLL
-  for (int t = 0; t < kTokens; ++t) {
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) part[t][i] = _mm256_setzero_si256();
-  }
-}
-
-// Four columns of kVectors * 8 rows and kTokens tokens.
-template <int kTokens, int kVectors>
-TRITIUM_INLINE void accumulate(const __m256i (&w)[kVectors], const int8_t* q, int64_t q_stride,
-                               __m256i (&part)[kTokens][kVectors]) {
-  TRITIUM_UNROLL
-  for (int t = 0; t < kTokens; ++t) {
-    const __m256i x = broadcast_columns(q + t * q_stride);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) {
-      part[t][i] = _mm256_add_epi16(part[t][i], _mm256_maddubs_epi16(w[i], x));
-      TRITIUM_KEEP(part[t][i]);
-    }
-  }
-}
-
-template <int kTokens, int kVectors>
-TRITIUM_INLINE void store_tile(const GemmTile& tile, int first_row, const __m256i (&part)[kTokens][kVectors]) {
-  const __m256i one = _mm256_set1_epi16(1);
-  TRITIUM_UNROLL
-  for (int t = 0; t < kTokens; ++t) {
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) {
-      __m256i* acc = reinterpret_cast<__m256i*>(tile.acc + t * tile.acc_stride + first_row + kWidth * i);
-      const __m256i sum = _mm256_madd_epi16(part[t][i], one);
-      _mm256_storeu_si256(acc, tile.start ? _mm256_sub_epi32(sum, _mm256_set1_epi32(tile.start[t]))
-                                          : _mm256_add_epi32(sum, _mm256_loadu_si256(acc)));
-    }
-  }
-}
-
-// Codes one a byte, 64 bytes for every four columns.
-template <int kTokens>
-void unpacked_tile(const GemmTile& tile) {
-  __m256i part[kTokens][2];
-  clear(part);
-  const uint8_t* codes = tile.codes;
-  const int8_t* q = tile.q;
-  for (const int8_t* end = q + tile.columns; q < end; q += 4) {
-    const __m256i w[2] = {load_bytes(codes), load_bytes(codes + 32)};
-    accumulate(w, q, tile.q_stride, part);
-    codes += 64;
-  }
-  store_tile(tile, 0, part);
-}
-
-template <int kField, int kVectors>
-TRITIUM_INLINE void mask_field(const __m256i (&packed)[kVectors], __m256i (&w)[kVectors]) {
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) {
-    w[i] = _mm256_and_si256(_mm256_srli_epi16(packed[i], 2 * kField), _mm256_set1_epi8(3));
-  }
-}
-
-// Codes as in the panel; 16 rows at once, or 8 and then 8 for more tokens.
-template <int kTokens, int kVectors>
-void packed_tile(const GemmTile& tile) {
-  constexpr int kAhead = 4096;
-  for (int first = 0; first < 2; first += kVectors) {
-    __m256i part[kTokens][kVectors];
-    clear(part);
-    const uint8_t* codes = tile.codes + 32 * first;
-    const int8_t* q = tile.q;
-    for (const int8_t* end = q + tile.columns; q < end; q += kStepColumns) {
-      if (first == 0) _mm_prefetch(reinterpret_cast<const char*>(codes) + kAhead, _MM_HINT_T0);
-      __m256i packed[kVectors], w[kVectors];
-      TRITIUM_UNROLL
-      for (int i = 0; i < kVectors; ++i) packed[i] = load_bytes(codes + 32 * i);
-      mask_field<0>(packed, w);
-      accumulate(w, q, tile.q_stride, part);
-      mask_field<1>(packed, w);
-      accumulate(w, q + 4, tile.q_stride, part);
-      mask_field<2>(packed, w);
-      accumulate(w, q + 8, tile.q_stride, part);
-      mask_field<3>(packed, w);
-      accumulate(w, q + 12, tile.q_stride, part);
-      codes += kStepBytes;
-    }
-    store_tile(tile, kWidth * first, part);
-  }
-}
-
-void unpack_block(const uint8_t* packed, int64_t columns, uint8_t* codes) {
-  const __m256i field = _mm256_set1_epi8(3);
-  for (int64_t k = 0; k < columns; k += kStepColumns) {
-    TRITIUM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i v = load_bytes(packed + 32 * i);
-      __m256i* out = reinterpret_cast<__m256i*>(codes + 32 * i);
-      _mm256_store_si256(out, _mm256_and_si256(v, field));
-      _mm256_store_si256(out + 2, _mm256_and_si256(_mm256_srli_epi16(v, 2), field));
-      _mm256_store_si256(out + 4, _mm256_and_si256(_mm256_srli_epi16(v, 4), field));
-      _mm256_store_si256(out + 6, _mm256_and_si256(_mm256_srli_epi16(v, 6), field));
-    }
-    packed += kStepBytes;
-    codes += 4 * kStepBytes;
-  }
-}
-
-using TileFunction = void (*)(const GemmTile&);
-constexpr TileFunction kUnpackedTiles[kTileTokens + 1] = {
-    nullptr, unpacked_tile<1>, unpacked_tile<2>, unpacked_tile<3>, unpacked_tile<4>, unpacked_tile<5>, unpacked_tile<6>,
-};
-constexpr TileFunction kPackedTiles[kFewTokens + 1] = {
-    nullptr,           packed_tile<1, 2>, packed_tile<2, 2>, packed_tile<3, 2>, packed_tile<4, 2>,
-    packed_tile<5, 1>, packed_tile<6, 1>, packed_tile<7, 1>, packed_tile<8, 1>,
-};
-
-GemmTile tile_at(const TernaryMatmul& problem, int64_t panel, int64_t token, int64_t k, const uint8_t* codes) {
-  const int64_t left = problem.columns - k, rows = problem.panels_used * kPanelRows;
-  GemmTile tile;
-  tile.codes = codes;
-  tile.columns = left < kGemmBlock ? left : kGemmBlock;
-  tile.q = problem.q + token * problem.columns + k;
-  tile.q_stride = problem.columns;
-  tile.start = k == 0 ? problem.q_sum + token : nullptr;
-  tile.acc = problem.acc + token * rows + panel * kPanelRows;
-  tile.acc_stride = rows;
-  return tile;
-}
-
-const uint8_t* packed_at(const TernaryMatmul& problem, int64_t panel, int64_t k) {
-  return problem.panels + (panel * problem.columns + k) * kPanelRows / 4;
-}
-
-void gemm_few_tokens(const TernaryMatmul& problem) {
-  const TileFunction multiply = kPackedTiles[problem.tokens];
-  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
-    for (int64_t k = 0; k < problem.columns; k += kGemmBlock) {
-      multiply(tile_at(problem, panel, 0, k, packed_at(problem, panel, k)));
-    }
-  }
-}
-
-// A block of unpacked codes of several panels stays in the first-level cache while tiles of tokens pass; each tile's
-// activations are used by all of them.
-constexpr int64_t kGroupPanels = 4;
-
-void gemm_group(const TernaryMatmul& problem, int64_t first_panel, int64_t panels, int64_t first_token,
-                int64_t tokens) {
-  constexpr int64_t kCodes = kGemmBlock * kPanelRows;
-  alignas(64) uint8_t codes[kGroupPanels * kCodes];
-  const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
-  for (int64_t k = 0; k < problem.columns; k += kGemmBlock) {
-    const int64_t columns = problem.columns - k < kGemmBlock ? problem.columns - k : kGemmBlock;
-    for (int64_t i = 0; i < panels; ++i) {
-      unpack_block(packed_at(problem, first_panel + i, k), columns, codes + i * kCodes);
-    }
-    int64_t token = first_token;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
-      const TileFunction multiply = kUnpackedTiles[tile_tokens];
-      for (int64_t i = 0; i < panels; ++i) multiply(tile_at(problem, first_panel + i, token, k, codes + i * kCodes));
-      token += tile_tokens;
-    }
-  }
-}
-
-void ternary_gemm(const TernaryMatmul& problem) {
-  if (problem.tokens == 1) return ternary_gemv(problem);
-  if (problem.tokens <= kFewTokens) return gemm_few_tokens(problem);
-  // A block of activations that stays in the second-level cache.
-  constexpr int64_t kBlockBytes = int64_t{512} << 10;
-  int64_t block = kBlockBytes / problem.columns / kTileTokens * kTileTokens;
-  if (block < 8 * kTileTokens) block = 8 * kTileTokens;
-  for (int64_t token = 0; token < problem.tokens; token += block) {
-    const int64_t tokens = problem.tokens - token < block ? problem.tokens - token : block;
-    for (int64_t panel = 0; panel < problem.panels_used; panel += kGroupPanels) {
-      const int64_t left = problem.panels_used - panel;
-      gemm_group(problem, panel, left < kGroupPanels ? left : kGroupPanels, token, tokens);
-    }
-  }
-}
 
 // ---- Quantisation
 
@@ -336,6 +135,8 @@ TRITIUM_INLINE __m256i quantized(__m256 x, __m256 scale) {
   const __m256 v = _mm256_max_ps(_mm256_mul_ps(x, scale), _mm256_set1_ps(-128.0f));
   return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(127.0f)));
 }
+
+}  // namespace
 
 void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
   __m256 max0 = _mm256_set1_ps(1e-5f), max1 = max0, max2 = max0, max3 = max0;
@@ -400,6 +201,8 @@ void dequantize(const int32_t* acc, int64_t count, float multiplier, const float
 }
 
 // ---- Dense weights
+
+namespace {
 
 template <Element kElement>
 struct Dense;
@@ -501,6 +304,8 @@ void dense(const DenseMatmul& problem) {
   if (row < problem.rows) dense_rows<kElement, 1>(problem, row);
 }
 
+}  // namespace
+
 void dense_matmul(const DenseMatmul& problem) {
   switch (problem.element) {
     case Element::kF32:
@@ -512,6 +317,8 @@ void dense_matmul(const DenseMatmul& problem) {
   }
 }
 
+namespace {
+
 template <Element kElement>
 void widen_halves(const uint16_t* x, int64_t count, float* y) {
   int64_t i = 0;
@@ -521,6 +328,8 @@ void widen_halves(const uint16_t* x, int64_t count, float* y) {
   memcpy(rest, x + i, static_cast<size_t>(count - i) * sizeof(uint16_t));
   _mm256_maskstore_ps(y + i, lane_mask(count - i), load_wide<kElement>(rest));
 }
+
+}  // namespace
 
 void widen(const void* x, Element element, int64_t count, float* y) {
   switch (element) {
@@ -576,6 +385,8 @@ void add(const float* x, const float* z, int64_t count, float* y) {
   _mm256_maskstore_ps(y + i, mask, _mm256_add_ps(_mm256_maskload_ps(x + i, mask), _mm256_maskload_ps(z + i, mask)));
 }
 
+namespace {
+
 template <Activation kActivation>
 TRITIUM_INLINE __m256 activate(__m256 v) {
   const __m256 zero = _mm256_setzero_ps();
@@ -602,6 +413,8 @@ void gate_with(const float* gate, const float* up, int64_t count, float* y) {
   _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(activated, _mm256_maskload_ps(up + i, mask)));
 }
 
+}  // namespace
+
 void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
   switch (activation) {
     case Activation::kIdentity:
@@ -625,25 +438,20 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   }
 }
 
-// CpuFeature bits, written out: this file includes no header of the processor's features.
-constexpr uint32_t kAvx2FmaF16c = 0b111;
-
-}  // namespace
+}  // namespace avx2
 
 const KernelSet kAvx2Kernels = {
     "avx2",
-    kAvx2FmaF16c,
-    pack_panel,
-    quantize,
-    ternary_gemv,
-    ternary_gemm,
-    dequantize,
-    dense_matmul,
-    widen,
-    rms_norm,
-    add,
-    gate,
-    rope,
+    avx2::kFeatures,
+    {{k2BitLayout, avx2::pack_2bit, avx2::Maddubs::gemv, avx2::gemm_2bit<avx2::Maddubs>}},
+    avx2::quantize,
+    avx2::dequantize,
+    avx2::dense_matmul,
+    avx2::widen,
+    avx2::rms_norm,
+    avx2::add,
+    avx2::gate,
+    avx2::rope,
     avx2::narrow,
     avx2::quantize_query,
     avx2::attend_page_f16,

@@ -1,38 +1,15 @@
 // AVX-512 with VNNI. A register is the 16 rows of a panel (ternary) or the 16 lanes of a sum.
 #include "kernels/avx512.h"
 
-#include <string.h>
-
 #include "kernels/head.h"
-
-// Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
-#if defined(__GNUC__)
-#define TRITIUM_KEEP(vector) __asm__ volatile("" : "+v"(vector))
-#else
-#define TRITIUM_KEEP(vector) static_cast<void>(vector)
-#endif
 
 namespace tritium::kernels {
 
 extern const KernelSet kAvx512VnniKernels;
 
+namespace avx512 {
+
 namespace {
-
-using namespace avx512;
-
-constexpr int kColumnBytes = kPanelRows / 4;
-constexpr int kStepBytes = kColumnBytes * kStepColumns;
-
-TRITIUM_INLINE __m512i load_bytes(const void* p) { return _mm512_loadu_si512(p); }
-
-TRITIUM_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
-
-// Four columns of one token in every lane.
-TRITIUM_INLINE __m512i broadcast_columns(const int8_t* q) {
-  int32_t columns;
-  memcpy(&columns, q, sizeof columns);
-  return _mm512_set1_epi32(columns);
-}
 
 // ---- Ternary weights
 
@@ -49,7 +26,9 @@ TRITIUM_INLINE __m512i fields_of(const __m512i (&trits)[kPanelRows], int r) {
   return _mm512_or_si512(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
 }
 
-void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+}  // namespace
+
+void pack_columns(const int8_t* trits, int64_t stride, int64_t rows, int64_t columns, uint8_t* panel) {
   constexpr int64_t kBlock = 4 * kStepColumns;
   for (int64_t k = 0; k < columns; k += kBlock) {
     const int64_t left = columns - k;
@@ -57,7 +36,7 @@ void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* pan
     __m512i row[kPanelRows];  // an absent weight is 0
     TRITIUM_UNROLL
     for (int r = 0; r < kPanelRows; ++r) {
-      row[r] = r < rows ? _mm512_maskz_loadu_epi8(present, trits + r * columns + k) : _mm512_setzero_si512();
+      row[r] = r < rows ? _mm512_maskz_loadu_epi8(present, trits + r * stride + k) : _mm512_setzero_si512();
     }
     const __m512i a = fields_of(row, 0), b = fields_of(row, 4), c = fields_of(row, 8), d = fields_of(row, 12);
     const __m512i ab01 = _mm512_shuffle_i32x4(a, b, 0x44), ab23 = _mm512_shuffle_i32x4(a, b, 0xEE);
@@ -70,18 +49,22 @@ void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* pan
   }
 }
 
-// Field j masked in place is 4^j times its code, at most 128. A step adds four products of it with |q| <= 128 to the
-// sum of the field, 2^16 at most, so that 2^15 steps reach -2^31 and fit; the next block starts at zero.
-constexpr int64_t kGemvBlock = (int64_t{1} << 15) * kStepColumns;
+void pack_2bit(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+  pack_columns(trits, columns, rows, columns, panel);
+}
+
+namespace {
 
 TRITIUM_INLINE void add_step(const uint8_t* codes, const int8_t* q, __m512i (&sum)[4]) {
   const __m512i packed = load_bytes(codes);
-  TRITIUM_UNROLL
-  for (int j = 0; j < 4; ++j) {
-    const __m512i field = _mm512_and_si512(packed, _mm512_set1_epi8(static_cast<char>(0x03 << (2 * j))));
-    sum[j] = _mm512_dpbusd_epi32(sum[j], field, broadcast_columns(q + 4 * j));
-    TRITIUM_KEEP(sum[j]);
-  }
+  sum[0] = _mm512_dpbusd_epi32(sum[0], field_in_place<0>(packed), broadcast_columns(q));
+  TRITIUM_KEEP(sum[0]);
+  sum[1] = _mm512_dpbusd_epi32(sum[1], field_in_place<1>(packed), broadcast_columns(q + 4));
+  TRITIUM_KEEP(sum[1]);
+  sum[2] = _mm512_dpbusd_epi32(sum[2], field_in_place<2>(packed), broadcast_columns(q + 8));
+  TRITIUM_KEEP(sum[2]);
+  sum[3] = _mm512_dpbusd_epi32(sum[3], field_in_place<3>(packed), broadcast_columns(q + 12));
+  TRITIUM_KEEP(sum[3]);
 }
 
 // One panel, and nothing prefetched: Zen 4 follows one sequential stream at the full rate of the memory and two panels
@@ -89,7 +72,7 @@ TRITIUM_INLINE void add_step(const uint8_t* codes, const int8_t* q, __m512i (&su
 void gemv_panel(const uint8_t* codes, int64_t columns, const int8_t* q, int32_t q_sum, int32_t* acc) {
   __m512i total = _mm512_set1_epi32(-q_sum);
   for (int64_t k = 0; k < columns;) {
-    const int64_t end = columns - k < kGemvBlock ? columns : k + kGemvBlock;
+    const int64_t end = columns - k < kFieldColumns ? columns : k + kFieldColumns;
     __m512i even[4], odd[4];
     TRITIUM_UNROLL
     for (int j = 0; j < 4; ++j) even[j] = odd[j] = _mm512_setzero_si512();
@@ -104,37 +87,34 @@ void gemv_panel(const uint8_t* codes, int64_t columns, const int8_t* q, int32_t 
       k = end;
     }
     TRITIUM_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const __m512i sum = _mm512_add_epi32(even[j], odd[j]);
-      total = _mm512_add_epi32(total, _mm512_srai_epi32(sum, static_cast<unsigned>(2 * j)));
-    }
+    for (int j = 0; j < 4; ++j) even[j] = _mm512_add_epi32(even[j], odd[j]);
+    total = _mm512_add_epi32(total, sum_of_fields(even));
   }
   _mm512_storeu_si512(acc, total);
 }
 
-void ternary_gemv(const TernaryMatmul& problem) {
-  const int64_t bytes = problem.columns * kColumnBytes;
+}  // namespace
+
+void gemv_2bit(const TernaryMatmul& problem) {
+  const int64_t bytes = k2BitLayout.panel_bytes(problem.columns);
   for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
     gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
                problem.acc + panel * kPanelRows);
   }
 }
 
-constexpr int kTilePanels = 4;
-constexpr int kTileTokens = 5;
+namespace {
 
-// Four columns of kPanels panels and kTokens tokens. Codes are shifted down: |sum of code * q| <= 2^30.
-template <int kField, int kPanels, int kTokens>
-TRITIUM_INLINE void add_field(const __m512i (&packed)[kPanels], const int8_t* q, int64_t q_stride,
-                              __m512i (&sum)[kTokens][kPanels]) {
-  __m512i w[kPanels];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kPanels; ++i) {
-    w[i] = _mm512_and_si512(_mm512_srli_epi16(packed[i], 2 * kField), _mm512_set1_epi8(3));
-  }
+constexpr int kTileTokens = 5;
+constexpr int kFewTokens = 3;
+
+// Four columns of kPanels panels and kTokens tokens.
+template <int kPanels, int kTokens>
+TRITIUM_INLINE void add_columns(const __m512i (&w)[kPanels], const int8_t* q, int64_t q_stride,
+                                __m512i (&sum)[kTokens][kPanels]) {
   TRITIUM_UNROLL
   for (int t = 0; t < kTokens; ++t) {
-    const __m512i x = broadcast_columns(q + t * q_stride + 4 * kField);
+    const __m512i x = broadcast_columns(q + t * q_stride);
     TRITIUM_UNROLL
     for (int i = 0; i < kPanels; ++i) {
       sum[t][i] = _mm512_dpbusd_epi32(sum[t][i], w[i], x);
@@ -143,67 +123,154 @@ TRITIUM_INLINE void add_field(const __m512i (&packed)[kPanels], const int8_t* q,
   }
 }
 
-// kPanels panels from `panel` times kTokens tokens from `token`. The panels after them go to the second-level cache as
-// one sequential stream; reading four streams from memory is half as fast.
+// The panels of a tile, and on the way the next ones to the second-level cache as one sequential stream: reading
+// several streams from memory is half as fast.
+template <int kPanels>
+TRITIUM_INLINE void load_step(const PanelTile& tile, int64_t step, __m512i (&packed)[kPanels]) {
+  TRITIUM_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    packed[i] = load_bytes(tile.codes + i * tile.panel_stride + step * kStepBytes);
+    prefetch(tile.next + (kPanels * step + i) * kStepBytes);
+  }
+}
+
+TRITIUM_INLINE void store_sum(const PanelTile& tile, int token, int panel, __m512i sum) {
+  int32_t* acc = tile.acc + token * tile.acc_stride + panel * kPanelRows;
+  const __m512i start = tile.q_sum ? _mm512_set1_epi32(-tile.q_sum[token]) : load_bytes(acc);
+  _mm512_storeu_si512(acc, _mm512_add_epi32(start, sum));
+}
+
+// Codes are shifted down, one sum for all fields.
 template <int kPanels, int kTokens>
-void multiply_tile(const TernaryMatmul& problem, int64_t panel, int64_t token) {
-  const int64_t columns = problem.columns, bytes = columns * kColumnBytes, rows = problem.panels_used * kPanelRows;
-  const uint8_t* codes = problem.panels + panel * bytes;
-  const uint8_t* next = codes + kPanels * bytes;
-  const int8_t* q = problem.q + token * columns;
+void multiply_tile(const PanelTile& tile) {
+  const __m512i field = _mm512_set1_epi8(3);
   __m512i sum[kTokens][kPanels];
   TRITIUM_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     TRITIUM_UNROLL
-    for (int i = 0; i < kPanels; ++i) sum[t][i] = _mm512_set1_epi32(-problem.q_sum[token + t]);
+    for (int i = 0; i < kPanels; ++i) sum[t][i] = _mm512_setzero_si512();
   }
-  for (const int8_t* end = q + columns; q < end; q += kStepColumns) {
-    __m512i packed[kPanels];
+  const int8_t* q = tile.q;
+  for (int64_t step = 0; step < tile.columns / kStepColumns; ++step) {
+    __m512i packed[kPanels], w[kPanels];
+    load_step(tile, step, packed);
     TRITIUM_UNROLL
-    for (int i = 0; i < kPanels; ++i) {
-      packed[i] = load_bytes(codes + i * bytes);
-      prefetch(next + i * kStepBytes);
-    }
-    add_field<0>(packed, q, columns, sum);
-    add_field<1>(packed, q, columns, sum);
-    add_field<2>(packed, q, columns, sum);
-    add_field<3>(packed, q, columns, sum);
-    codes += kStepBytes;
-    next += kPanels * kStepBytes;
+    for (int i = 0; i < kPanels; ++i) w[i] = _mm512_and_si512(packed[i], field);
+    add_columns(w, q, tile.q_stride, sum);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) w[i] = _mm512_and_si512(_mm512_srli_epi16(packed[i], 2), field);
+    add_columns(w, q + 4, tile.q_stride, sum);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) w[i] = _mm512_and_si512(_mm512_srli_epi16(packed[i], 4), field);
+    add_columns(w, q + 8, tile.q_stride, sum);
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) w[i] = _mm512_and_si512(_mm512_srli_epi16(packed[i], 6), field);
+    add_columns(w, q + 12, tile.q_stride, sum);
+    q += kStepColumns;
   }
-  int32_t* acc = problem.acc + token * rows + panel * kPanelRows;
   TRITIUM_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     TRITIUM_UNROLL
-    for (int i = 0; i < kPanels; ++i) _mm512_storeu_si512(acc + t * rows + i * kPanelRows, sum[t][i]);
+    for (int i = 0; i < kPanels; ++i) store_sum(tile, t, i, sum[t][i]);
   }
 }
 
-using TileFunction = void (*)(const TernaryMatmul& problem, int64_t panel, int64_t token);
+template <int kField, int kPanels, int kTokens>
+TRITIUM_INLINE void add_field(const __m512i (&packed)[kPanels], const int8_t* q, int64_t q_stride,
+                              __m512i (&sum)[kPanels][kTokens][4]) {
+  TRITIUM_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    const __m512i w = field_in_place<kField>(packed[i]);
+    TRITIUM_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512i x = broadcast_columns(q + t * q_stride + 4 * kField);
+      sum[i][t][kField] = _mm512_dpbusd_epi32(sum[i][t][kField], w, x);
+      TRITIUM_KEEP(sum[i][t][kField]);
+    }
+  }
+}
+
+// Fields are masked in place, each with a sum of its own: few tokens do not pay for shifts.
+template <int kPanels, int kTokens>
+void multiply_fields(const PanelTile& tile) {
+  __m512i sum[kPanels][kTokens][4];
+  TRITIUM_UNROLL
+  for (int i = 0; i < kPanels; ++i) {
+    TRITIUM_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+      TRITIUM_UNROLL
+      for (int j = 0; j < 4; ++j) sum[i][t][j] = _mm512_setzero_si512();
+    }
+  }
+  const int8_t* q = tile.q;
+  for (int64_t step = 0; step < tile.columns / kStepColumns; ++step) {
+    __m512i packed[kPanels];
+    load_step(tile, step, packed);
+    add_field<0>(packed, q, tile.q_stride, sum);
+    add_field<1>(packed, q, tile.q_stride, sum);
+    add_field<2>(packed, q, tile.q_stride, sum);
+    add_field<3>(packed, q, tile.q_stride, sum);
+    q += kStepColumns;
+  }
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < kPanels; ++i) store_sum(tile, t, i, sum_of_fields(sum[i][t]));
+  }
+}
+
+using TileFunction = void (*)(const PanelTile& tile);
 constexpr TileFunction kTiles[kTilePanels][kTileTokens] = {
     {multiply_tile<1, 1>, multiply_tile<1, 2>, multiply_tile<1, 3>, multiply_tile<1, 4>, multiply_tile<1, 5>},
     {multiply_tile<2, 1>, multiply_tile<2, 2>, multiply_tile<2, 3>, multiply_tile<2, 4>, multiply_tile<2, 5>},
     {multiply_tile<3, 1>, multiply_tile<3, 2>, multiply_tile<3, 3>, multiply_tile<3, 4>, multiply_tile<3, 5>},
     {multiply_tile<4, 1>, multiply_tile<4, 2>, multiply_tile<4, 3>, multiply_tile<4, 4>, multiply_tile<4, 5>},
 };
+constexpr TileFunction kFewTokenTiles[2][kFewTokens] = {
+    {multiply_fields<1, 1>, multiply_fields<1, 2>, multiply_fields<1, 3>},
+    {multiply_fields<2, 1>, multiply_fields<2, 2>, multiply_fields<2, 3>},
+};
 
-void ternary_gemm(const TernaryMatmul& problem) {
-  if (problem.tokens == 1) return ternary_gemv(problem);
-  // A block of activations that stays in the second-level cache beside the panels of a tile and the next ones.
-  constexpr int64_t kBlockBytes = int64_t{512} << 10;
-  int64_t block = kBlockBytes / problem.columns / kTileTokens * kTileTokens;
-  if (block < 8 * kTileTokens) block = 8 * kTileTokens;
+void multiply_few_tokens(PanelTile tile, int64_t tokens) {
+  for (int64_t left = tile.panels; left > 0; left -= 2) {
+    kFewTokenTiles[left > 1][tokens - 1](tile);
+    tile.codes += 2 * tile.panel_stride;
+    tile.next += 2 * tile.columns * kStepBytes / kStepColumns;
+    tile.acc += 2 * kPanelRows;
+  }
+}
+
+}  // namespace
+
+void multiply_tokens(const PanelTile& tile, int64_t tokens) {
+  if (tokens <= kFewTokens) return multiply_few_tokens(tile, tokens);
+  const TileFunction* multiply = kTiles[tile.panels - 1];
+  const int64_t count = (tokens + kTileTokens - 1) / kTileTokens;
+  PanelTile part = tile;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t part_tokens = tokens / count + (i < tokens % count ? 1 : 0);
+    multiply[part_tokens - 1](part);
+    part.q += part_tokens * tile.q_stride;
+    if (part.q_sum) part.q_sum += part_tokens;
+    part.acc += part_tokens * tile.acc_stride;
+  }
+}
+
+void gemm_2bit(const TernaryMatmul& problem) {
+  if (problem.tokens == 1) return gemv_2bit(problem);
+  const int64_t columns = problem.columns, bytes = k2BitLayout.panel_bytes(columns), block = block_tokens(columns);
+  const int64_t rows = problem.panels_used * kPanelRows;
   for (int64_t first = 0; first < problem.tokens; first += block) {
     const int64_t tokens = problem.tokens - first < block ? problem.tokens - first : block;
-    const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
     for (int64_t panel = 0; panel < problem.panels_used; panel += kTilePanels) {
-      const int64_t left = problem.panels_used - panel;
-      const TileFunction* multiply = kTiles[(left < kTilePanels ? left : kTilePanels) - 1];
-      int64_t token = first;
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
-        multiply[tile_tokens - 1](problem, panel, token);
-        token += tile_tokens;
+      const int64_t left = problem.panels_used - panel, panels = left < kTilePanels ? left : kTilePanels;
+      const uint8_t* codes = problem.panels + panel * bytes;
+      for (int64_t k = 0; k < columns; k += kFieldColumns) {
+        multiply_tokens(
+            {codes + k2BitLayout.panel_bytes(k), bytes, panels, codes + panels * bytes,
+             columns - k < kFieldColumns ? columns - k : kFieldColumns, problem.q + first * columns + k, columns,
+             k == 0 ? problem.q_sum + first : nullptr, problem.acc + first * rows + panel * kPanelRows, rows},
+            tokens);
       }
     }
   }
@@ -211,11 +278,15 @@ void ternary_gemm(const TernaryMatmul& problem) {
 
 // ---- Quantisation
 
+namespace {
+
 // The second operand of max and min is the result where the first is NaN.
 TRITIUM_INLINE __m512i quantized(__m512 x, __m512 scale) {
   const __m512 v = _mm512_max_ps(_mm512_mul_ps(x, scale), _mm512_set1_ps(-128.0f));
   return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(127.0f)));
 }
+
+}  // namespace
 
 void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
   constexpr int64_t kBlock = 4 * kWidth;
@@ -265,6 +336,8 @@ void dequantize(const int32_t* acc, int64_t count, float multiplier, const float
 }
 
 // ---- Dense weights
+
+namespace {
 
 template <Element kElement>
 struct Dense {
@@ -362,6 +435,8 @@ void dense(const DenseMatmul& problem) {
   }
 }
 
+}  // namespace
+
 void dense_matmul(const DenseMatmul& problem) {
   switch (problem.element) {
     case Element::kF32:
@@ -373,12 +448,16 @@ void dense_matmul(const DenseMatmul& problem) {
   }
 }
 
+namespace {
+
 template <Element kElement>
 void widen_halves(const void* x, int64_t count, float* y) {
   const auto* halves = static_cast<const uint16_t*>(x);
   for_each_vector(count,
                   [&](int64_t i, __mmask16 lanes) { store(y + i, lanes, load_wide<kElement>(halves + i, lanes)); });
 }
+
+}  // namespace
 
 void widen(const void* x, Element element, int64_t count, float* y) {
   switch (element) {
@@ -414,6 +493,8 @@ void add(const float* x, const float* z, int64_t count, float* y) {
   });
 }
 
+namespace {
+
 template <Activation kActivation>
 TRITIUM_INLINE __m512 activate(__m512 v) {
   const __m512 zero = _mm512_setzero_ps();
@@ -434,6 +515,8 @@ void gate_with(const float* gate, const float* up, int64_t count, float* y) {
     store(y + i, lanes, _mm512_mul_ps(activated, load(up + i, lanes)));
   });
 }
+
+}  // namespace
 
 void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
   switch (activation) {
@@ -457,25 +540,20 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   });
 }
 
-// CpuFeature bits, written out: this file includes no header of the processor's features.
-constexpr uint32_t kFeatures = 0b11111111;
-
-}  // namespace
+}  // namespace avx512
 
 const KernelSet kAvx512VnniKernels = {
     "avx512_vnni",
-    kFeatures,
-    pack_panel,
-    quantize,
-    ternary_gemv,
-    ternary_gemm,
-    dequantize,
-    dense_matmul,
-    widen,
-    rms_norm,
-    add,
-    gate,
-    rope,
+    avx512::kVnniFeatures,
+    {{k2BitLayout, avx512::pack_2bit, avx512::gemv_2bit, avx512::gemm_2bit}},
+    avx512::quantize,
+    avx512::dequantize,
+    avx512::dense_matmul,
+    avx512::widen,
+    avx512::rms_norm,
+    avx512::add,
+    avx512::gate,
+    avx512::rope,
     avx512::narrow,
     avx512::quantize_query,
     avx512::attend_page_f16,

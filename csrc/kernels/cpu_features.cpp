@@ -32,17 +32,17 @@ struct CpuidResult {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-CpuidResult cpuid(uint32_t leaf) {
+CpuidResult cpuid(uint32_t leaf, uint32_t subleaf = 0) {
   CpuidResult result;
 #if defined(_MSC_VER)
   int regs[4];
   __cpuid(regs, 0);
   if (static_cast<uint32_t>(regs[0]) < leaf) return result;
-  __cpuidex(regs, static_cast<int>(leaf), 0);
+  __cpuidex(regs, static_cast<int>(leaf), static_cast<int>(subleaf));
   result = {static_cast<uint32_t>(regs[0]), static_cast<uint32_t>(regs[1]), static_cast<uint32_t>(regs[2]),
             static_cast<uint32_t>(regs[3])};
 #else
-  __get_cpuid_count(leaf, 0, &result.eax, &result.ebx, &result.ecx, &result.edx);
+  __get_cpuid_count(leaf, subleaf, &result.eax, &result.ebx, &result.ecx, &result.edx);
 #endif
   return result;
 }
@@ -61,8 +61,9 @@ uint64_t saved_states() {
 uint32_t detect() {
   constexpr uint32_t kOsxsave = 1u << 27;
   const CpuidResult basic = cpuid(1), extended = cpuid(7);
+  const CpuidResult extended1 = extended.eax >= 1 ? cpuid(7, 1) : CpuidResult{};
   const uint64_t saved = basic.ecx & kOsxsave ? saved_states() : 0;
-  return x86_features({basic.ecx, extended.ebx, extended.ecx, saved});
+  return x86_features({basic.ecx, extended.ebx, extended.ecx, extended1.eax, saved});
 }
 
 #elif defined(TRITIUM_IS_ARM) && defined(__linux__)
@@ -114,12 +115,14 @@ uint32_t x86_features(const X86Report& report) {
   if (report.basic_ecx & (1u << 12)) features |= kFma;
   if (report.basic_ecx & (1u << 29)) features |= kF16c;
   if (report.extended_ebx & (1u << 5)) features |= kAvx2;
+  if (report.extended1_eax & (1u << 4)) features |= kAvxVnni;
   if ((report.saved_states & kOpmaskAndZmm) != kOpmaskAndZmm) return features;
   if (report.extended_ebx & (1u << 16)) features |= kAvx512f;
   if (report.extended_ebx & (1u << 30)) features |= kAvx512bw;
   if (report.extended_ebx & (1u << 31)) features |= kAvx512vl;
   if (report.extended_ebx & (1u << 17)) features |= kAvx512dq;
   if (report.extended_ecx & (1u << 11)) features |= kAvx512Vnni;
+  if (report.extended_ecx & (1u << 1)) features |= kAvx512Vbmi;
   return features;
 }
 
@@ -160,6 +163,10 @@ const char* cpu_feature_name(CpuFeature feature) {
       return "asimddp";
     case kI8mm:
       return "i8mm";
+    case kAvx512Vbmi:
+      return "avx512vbmi";
+    case kAvxVnni:
+      return "avx_vnni";
   }
   return "unknown";
 }

@@ -17,6 +17,8 @@ enum CpuFeature : uint32_t {
   kNeon = 1u << 8,
   kDotprod = 1u << 9,
   kI8mm = 1u << 10,
+  kAvx512Vbmi = 1u << 11,
+  kAvxVnni = 1u << 12,
 };
 
 // Bits of the features that the CPU has and whose registers the operating system saves.
@@ -30,7 +32,8 @@ struct X86Report {
   uint32_t basic_ecx = 0;     // CPUID leaf 1
   uint32_t extended_ebx = 0;  // CPUID leaf 7
   uint32_t extended_ecx = 0;
-  uint64_t saved_states = 0;  // XCR0, 0 where CPUID tells that it cannot be read
+  uint32_t extended1_eax = 0;  // CPUID leaf 7, subleaf 1
+  uint64_t saved_states = 0;   // XCR0, 0 where CPUID tells that it cannot be read
 };
 
 // CpuFeature bits of such a processor.

@@ -7,8 +7,17 @@
 
 namespace tritium::kernels {
 
+#if defined(TRITIUM_KERNELS_AVX512_VBMI)
+extern const KernelSet kAvx512VbmiKernels;
+#endif
 #if defined(TRITIUM_KERNELS_AVX512_VNNI)
 extern const KernelSet kAvx512VnniKernels;
+#endif
+#if defined(TRITIUM_KERNELS_AVX_VNNI)
+extern const KernelSet kAvxVnniKernels;
+#endif
+#if defined(TRITIUM_KERNELS_AVX512_VNNI_256)
+extern const KernelSet kAvx512Vnni256Kernels;
 #endif
 #if defined(TRITIUM_KERNELS_AVX2)
 extern const KernelSet kAvx2Kernels;
@@ -27,8 +36,17 @@ extern const KernelSet kScalarKernels;
 namespace {
 
 const KernelSet* const kCompiled[] = {
+#if defined(TRITIUM_KERNELS_AVX512_VBMI)
+    &kAvx512VbmiKernels,
+#endif
 #if defined(TRITIUM_KERNELS_AVX512_VNNI)
     &kAvx512VnniKernels,
+#endif
+#if defined(TRITIUM_KERNELS_AVX_VNNI)
+    &kAvxVnniKernels,
+#endif
+#if defined(TRITIUM_KERNELS_AVX512_VNNI_256)
+    &kAvx512Vnni256Kernels,
 #endif
 #if defined(TRITIUM_KERNELS_AVX2)
     &kAvx2Kernels,
@@ -42,7 +60,7 @@ const KernelSet* const kCompiled[] = {
 #if defined(TRITIUM_KERNELS_NEON)
     &kNeonKernels,
 #endif
-    &kScalarKernels,      nullptr,
+    &kScalarKernels,        nullptr,
 };
 
 }  // namespace
@@ -60,6 +78,13 @@ const KernelSet& best_kernel_set() {
 const KernelSet* find_kernel_set(const char* name) {
   for (const KernelSet* const* set = kCompiled; *set; ++set) {
     if (strcmp((*set)->name, name) == 0) return *set;
+  }
+  return nullptr;
+}
+
+const TernaryFormat* find_ternary_format(const KernelSet& set, const char* name) {
+  for (const TernaryFormat& format : set.ternary) {
+    if (format.layout.name && strcmp(format.layout.name, name) == 0) return &format;
   }
   return nullptr;
 }

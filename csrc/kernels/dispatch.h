@@ -17,4 +17,7 @@ const KernelSet& best_kernel_set();
 // A compiled set by name, or null.
 const KernelSet* find_kernel_set(const char* name);
 
+// A set's ternary format by name, or null.
+const TernaryFormat* find_ternary_format(const KernelSet& set, const char* name);
+
 }  // namespace tritium::kernels

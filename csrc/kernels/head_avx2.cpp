@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kWidth = 8;
 constexpr int kVectors = kPanelRows / kWidth;
-constexpr int kStepBytes = 64;
 
 TRITIUM_INLINE __m256i broadcast_pair(const int16_t* q) {
   int32_t pair;

@@ -9,8 +9,6 @@ namespace tritium::kernels::head {
 
 namespace {
 
-constexpr int kStepBytes = 64;
-
 TRITIUM_INLINE __m512i broadcast_columns(const int8_t* q) {
   int32_t columns;
   memcpy(&columns, q, sizeof columns);

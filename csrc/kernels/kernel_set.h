@@ -22,15 +22,37 @@
 
 namespace tritium::kernels {
 
-// Ternary weights are packed in panels of 16 rows. A panel holds K / 16 steps of 64 bytes, K padded to a multiple of 16
-// with zero weights; byte 4 * r + b of step s holds row r, and its bits 2j, 2j + 1 hold the code (weight + 1) of
-// column 16 * s + 4 * j + b. A vector lane is a row, so no sum crosses lanes.
+// Ternary weights are packed in panels of 16 rows: a vector lane is a row, so that no sum crosses lanes. K is padded to
+// a multiple of 16 with zero weights. The code of a weight is weight + 1. A format lays the codes of a panel out in
+// blocks.
+//
+// "2bit": blocks of 16 columns in 64 bytes; byte 4 * r + b holds row r, and its bits 2j, 2j + 1 the code of column 4 *
+// j + b.
+//
+// "1.6bit": blocks of 80 columns in 256 bytes. Byte 4 * r + b of the 64 bytes numbered s holds five codes of row r: c_j
+// of columns 16 * s + 4 * j + b for j < 4 and e of column 64 + 4 * s + b. With t = c_0 + 3 c_1 + 9 c_2 + 27 c_3 the
+// byte is t + 64 e where t < 64 and 3 t + e, at least 192, elsewhere. Columns behind the last whole block take 64 bytes
+// every 16, without a fifth code: e = 0.
 inline constexpr int kPanelRows = 16;
 inline constexpr int kStepColumns = 16;
+inline constexpr int kStepBytes = 64;
 
 constexpr int64_t padded_columns(int64_t columns) { return (columns + kStepColumns - 1) / kStepColumns * kStepColumns; }
 constexpr int64_t panel_count(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
-constexpr int64_t panel_bytes(int64_t columns) { return padded_columns(columns) * kPanelRows / 4; }
+
+struct PanelLayout {
+  const char* name;
+  int64_t block_columns;
+  int64_t block_bytes;
+
+  constexpr int64_t panel_bytes(int64_t columns) const {
+    const int64_t padded = padded_columns(columns);
+    return padded / block_columns * block_bytes + padded % block_columns / kStepColumns * kStepBytes;
+  }
+};
+
+inline constexpr PanelLayout k2BitLayout = {"2bit", kStepColumns, kStepBytes};
+inline constexpr PanelLayout k1_6BitLayout = {"1.6bit", 5 * kStepColumns, 4 * kStepBytes};
 
 // Largest K: |sum of code * q| <= 2 * 128 * K stays inside int32.
 inline constexpr int64_t kMaxColumns = int64_t{1} << 22;
@@ -60,7 +82,7 @@ struct QuantizedRow {
 };
 
 struct TernaryMatmul {
-  const uint8_t* panels;  // (panels, panel_bytes) the first panel to use
+  const uint8_t* panels;  // (panels, panel_bytes) the first panel to use, in the format of the function called
   int64_t panels_used;
   int64_t columns;       // K as padded
   const int8_t* q;       // (tokens, columns) zero beyond the real K
@@ -155,23 +177,34 @@ struct AttentionPart {
   float* values;  // (head_dim)
 };
 
-struct KernelSet {
-  const char* name;
-  uint32_t features;  // CpuFeature bits that it needs
+// A way to store ternary weights, and the kernels that know it.
+struct TernaryFormat {
+  PanelLayout layout;
 
   // Packs `rows` <= 16 rows of weights in {-1, 0, 1}, trits (rows, columns), into one panel; absent rows and columns
   // become 0.
   void (*pack_panel)(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel);
+
+  // Exact for columns <= kMaxColumns. gemv: one token; gemm: any number.
+  void (*gemv)(const TernaryMatmul& problem);
+  void (*gemm)(const TernaryMatmul& problem);
+};
+
+inline constexpr int kTernaryFormats = 2;
+
+struct KernelSet {
+  const char* name;
+  uint32_t features;  // CpuFeature bits that it needs
+
+  // The formats that the set has: "2bit", and "1.6bit" where it decodes as fast as memory delivers; else its layout has
+  // no name.
+  TernaryFormat ternary[kTernaryFormats];
 
   // Per-token int8 quantisation: q[k] = rint(min(max(x[k] * s, -128), 127)), half to even; NaN gives -128.
   // s = (1 / absmax) * 127, rounded twice: that is how PyTorch divides a number by a tensor, and the codes of values
   // half way between two integers depend on its last bit.
   // q (padded_columns) gets zeros beyond `columns`. `row.absmax` ignores NaN.
   void (*quantize)(const float* x, int64_t columns, int8_t* q, QuantizedRow* row);
-
-  // Exact for columns <= kMaxColumns. gemv: one token; gemm: any number.
-  void (*ternary_gemv)(const TernaryMatmul& problem);
-  void (*ternary_gemm)(const TernaryMatmul& problem);
 
   // y[i] = float(acc[i]) * multiplier, then + bias[i] and then + residual[i] where they are not null.
   // y may be residual.

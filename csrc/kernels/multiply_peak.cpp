@@ -7,7 +7,10 @@ namespace tritium::kernels {
 
 #if defined(TRITIUM_PEAK_X86)
 extern const MultiplyPeak kAvx2Peak;
+extern const MultiplyPeak kAvxVnniPeak;
+extern const MultiplyPeak kAvx512Vnni256Peak;
 extern const MultiplyPeak kAvx512VnniPeak;
+extern const MultiplyPeak kAvx512VbmiPeak;
 #elif defined(TRITIUM_PEAK_ARM)
 extern const MultiplyPeak kNeonPeak;
 extern const MultiplyPeak kNeonDotprodPeak;
@@ -18,8 +21,7 @@ extern const MultiplyPeak kScalarPeak;
 const MultiplyPeak* find_multiply_peak(const char* kernel_set) {
   static const MultiplyPeak* const kPeaks[] = {
 #if defined(TRITIUM_PEAK_X86)
-      &kAvx512VnniPeak,
-      &kAvx2Peak,
+      &kAvx512VbmiPeak, &kAvx512VnniPeak, &kAvxVnniPeak, &kAvx512Vnni256Peak, &kAvx2Peak,
 #elif defined(TRITIUM_PEAK_ARM)
       &kNeonI8mmPeak,
       &kNeonDotprodPeak,

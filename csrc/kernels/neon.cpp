@@ -410,10 +410,8 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
 const KernelSet kNeonKernels = {
     "neon",
     neon::kBaseFeatures,
-    neon::pack_panel,
+    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv, neon::ternary_gemm}},
     neon::quantize,
-    neon::ternary_gemv,
-    neon::ternary_gemm,
     neon::dequantize,
     neon::dense_matmul,
     neon::widen,

@@ -28,7 +28,6 @@ inline constexpr uint32_t kI8mmFeatures = 0b111 << 8;
 inline constexpr int kRegisterRows = 4;
 inline constexpr int kStepRegisters = kPanelRows / kRegisterRows;
 inline constexpr int kColumnBytes = kPanelRows / 4;
-inline constexpr int kStepBytes = kColumnBytes * kStepColumns;
 
 // neon.cpp
 void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel);

@@ -104,10 +104,8 @@ void ternary_gemv_dotprod(const TernaryMatmul& problem) {
 const KernelSet kNeonDotprodKernels = {
     "neon_dotprod",
     neon::kDotprodFeatures,
-    neon::pack_panel,
+    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv_dotprod, neon::ternary_gemm}},
     neon::quantize,
-    neon::ternary_gemv_dotprod,
-    neon::ternary_gemm,
     neon::dequantize,
     neon::dense_matmul,
     neon::widen,

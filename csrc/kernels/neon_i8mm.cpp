@@ -102,10 +102,8 @@ void ternary_gemm(const TernaryMatmul& problem) {
 const KernelSet kNeonI8mmKernels = {
     "neon_i8mm",
     neon::kI8mmFeatures,
-    neon::pack_panel,
+    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv_dotprod, neon::ternary_gemm}},
     neon::quantize,
-    neon::ternary_gemv_dotprod,
-    neon::ternary_gemm,
     neon::dequantize,
     neon::dense_matmul,
     neon::widen,

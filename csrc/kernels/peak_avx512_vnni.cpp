@@ -6,6 +6,7 @@
 namespace tritium::kernels {
 
 extern const MultiplyPeak kAvx512VnniPeak;
+extern const MultiplyPeak kAvx512VbmiPeak;
 
 namespace {
 
@@ -62,5 +63,6 @@ int32_t run(int64_t rounds) {
 }  // namespace
 
 const MultiplyPeak kAvx512VnniPeak = {"avx512_vnni", kChains * 64, run};
+const MultiplyPeak kAvx512VbmiPeak = {"avx512_vbmi", kChains * 64, run};
 
 }  // namespace tritium::kernels

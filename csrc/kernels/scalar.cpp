@@ -99,18 +99,48 @@ float activate(float v, Activation activation) {
   return v;
 }
 
-void pack_panel(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
-  const int64_t padded = padded_columns(columns);
-  for (int64_t step = 0; step < padded / kStepColumns; ++step) {
-    for (int row = 0; row < kPanelRows; ++row) {
-      for (int b = 0; b < kColumnsPerByte; ++b) {
+// The code of a column, of which only the first `columns` exist.
+int code_at(const int8_t* trits, int64_t rows, int64_t columns, int64_t row, int64_t column) {
+  return row < rows && column < columns ? trits[row * columns + column] + 1 : 1;
+}
+
+void pack_2bit(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+  for (int64_t first = 0; first < padded_columns(columns); first += kStepColumns) {
+    for (int64_t row = 0; row < kPanelRows; ++row) {
+      for (int64_t b = 0; b < kColumnsPerByte; ++b) {
         int byte = 0;
-        for (int j = 0; j < 4; ++j) {
-          const int64_t k = kStepColumns * step + 4 * j + b;
-          const int weight = row < rows && k < columns ? trits[row * columns + k] : 0;
-          byte |= (weight + 1) << (2 * j);
-        }
-        panel[step * kPanelRows * 4 + row * 4 + b] = static_cast<uint8_t>(byte);
+        for (int64_t j = 0; j < 4; ++j) byte |= code_at(trits, rows, columns, row, first + 4 * j + b) << (2 * j);
+        *panel++ = static_cast<uint8_t>(byte);
+      }
+    }
+  }
+}
+
+// Which columns the 64 bytes numbered `step` of a panel at 1.6 bits hold: the first of 16, and the first of 4, or -1.
+struct StepColumns {
+  int64_t first;
+  int64_t fifth;
+};
+
+StepColumns columns_of_step(int64_t step, int64_t columns) {
+  const int64_t block = step / 4, whole = columns / k1_6BitLayout.block_columns;
+  if (block < whole) {
+    const int64_t start = block * k1_6BitLayout.block_columns;
+    return {start + step % 4 * kStepColumns, start + 4 * kStepColumns + step % 4 * 4};
+  }
+  return {whole * k1_6BitLayout.block_columns + (step - 4 * whole) * kStepColumns, -1};
+}
+
+void pack_1_6bit(const int8_t* trits, int64_t rows, int64_t columns, uint8_t* panel) {
+  const int64_t padded = padded_columns(columns), steps = k1_6BitLayout.panel_bytes(columns) / kStepBytes;
+  for (int64_t step = 0; step < steps; ++step) {
+    const StepColumns place = columns_of_step(step, padded);
+    for (int64_t row = 0; row < kPanelRows; ++row) {
+      for (int64_t b = 0; b < kColumnsPerByte; ++b) {
+        int t = 0;
+        for (int64_t j = 3; j >= 0; --j) t = 3 * t + code_at(trits, rows, columns, row, place.first + 4 * j + b);
+        const int e = place.fifth < 0 ? 0 : code_at(trits, rows, columns, row, place.fifth + b);
+        *panel++ = static_cast<uint8_t>(t < 64 ? t + 64 * e : 3 * t + e);
       }
     }
   }
@@ -137,33 +167,57 @@ void quantize(const float* x, int64_t columns, int8_t* q, QuantizedRow* row) {
   row->sum = sum;
 }
 
-void ternary_gemm(const TernaryMatmul& problem) {
-  const int64_t bytes = panel_bytes(problem.columns);
+// add_step(step, bytes, q, sums) adds the products of 64 bytes of a panel with one token, row by row.
+template <class AddStep>
+void multiply(const TernaryMatmul& problem, const PanelLayout& layout, AddStep add_step) {
+  const int64_t bytes = layout.panel_bytes(problem.columns);
   const int64_t rows = problem.panels_used * kPanelRows;
   for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
     for (int64_t t = 0; t < problem.tokens; ++t) {
       const uint8_t* codes = problem.panels + panel * bytes;
-      const int8_t* q = problem.q + t * problem.columns;
-      int32_t* acc = problem.acc + t * rows + panel * kPanelRows;
       int32_t sums[kPanelRows] = {};
-      for (int64_t k = 0; k < problem.columns; k += kStepColumns) {
-        for (int row = 0; row < kPanelRows; ++row) {
-          for (int b = 0; b < kColumnsPerByte; ++b) {
-            const int byte = *codes++;
-            sums[row] += (byte & 3) * q[k + b] + ((byte >> 2) & 3) * q[k + 4 + b] + ((byte >> 4) & 3) * q[k + 8 + b] +
-                         (byte >> 6) * q[k + 12 + b];
-          }
-        }
+      for (int64_t step = 0; step < bytes / kStepBytes; ++step) {
+        add_step(step, codes + step * kStepBytes, problem.q + t * problem.columns, sums);
       }
+      int32_t* acc = problem.acc + t * rows + panel * kPanelRows;
       for (int row = 0; row < kPanelRows; ++row) acc[row] = sums[row] - problem.q_sum[t];
     }
   }
 }
 
-void ternary_gemv(const TernaryMatmul& problem) {
+void gemm_2bit(const TernaryMatmul& problem) {
+  multiply(problem, k2BitLayout, [](int64_t step, const uint8_t* codes, const int8_t* q, int32_t* sums) {
+    q += step * kStepColumns;
+    for (int row = 0; row < kPanelRows; ++row) {
+      for (int b = 0; b < kColumnsPerByte; ++b) {
+        const int byte = *codes++;
+        sums[row] +=
+            (byte & 3) * q[b] + ((byte >> 2) & 3) * q[4 + b] + ((byte >> 4) & 3) * q[8 + b] + (byte >> 6) * q[12 + b];
+      }
+    }
+  });
+}
+
+void gemm_1_6bit(const TernaryMatmul& problem) {
+  multiply(problem, k1_6BitLayout, [&](int64_t step, const uint8_t* codes, const int8_t* q, int32_t* sums) {
+    const StepColumns place = columns_of_step(step, problem.columns);
+    for (int row = 0; row < kPanelRows; ++row) {
+      for (int b = 0; b < kColumnsPerByte; ++b) {
+        const int byte = *codes++;
+        int t = byte < 192 ? byte % 64 : byte / 3;
+        const int e = byte < 192 ? byte / 64 : byte % 3;
+        for (int j = 0; j < 4; ++j, t /= 3) sums[row] += t % 3 * q[place.first + 4 * j + b];
+        if (place.fifth >= 0) sums[row] += e * q[place.fifth + b];
+      }
+    }
+  });
+}
+
+template <void (*kGemm)(const TernaryMatmul&)>
+void gemv(const TernaryMatmul& problem) {
   TernaryMatmul one = problem;
   one.tokens = 1;
-  ternary_gemm(one);
+  kGemm(one);
 }
 
 void dequantize(const int32_t* acc, int64_t count, float multiplier, const float* bias, const float* residual,
@@ -388,10 +442,9 @@ void scan_head(const HeadScan& scan) {
 const KernelSet kScalarKernels = {
     "scalar",
     0,
-    pack_panel,
+    {{k2BitLayout, pack_2bit, gemv<gemm_2bit>, gemm_2bit},
+     {k1_6BitLayout, pack_1_6bit, gemv<gemm_1_6bit>, gemm_1_6bit}},
     quantize,
-    ternary_gemv,
-    ternary_gemm,
     dequantize,
     dense_matmul,
     widen,

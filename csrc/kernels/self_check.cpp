@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <sstream>
 #include <utility>
 
@@ -110,22 +111,46 @@ std::vector<float> floats(Random& random, int64_t count, Values kind) {
   return values;
 }
 
-// Rows of trits: random, or all 1, or all -1.
-std::vector<int8_t> trits(Random& random, int64_t count, int64_t kind) {
-  std::vector<int8_t> values(static_cast<size_t>(count));
-  for (int8_t& value : values) value = static_cast<int8_t>(kind == 0 ? random.below(3) - 1 : kind == 1 ? 1 : -1);
+enum class Weights { kMixed, kOnes, kMinusOnes, kZeros };
+constexpr Weights kAllWeights[] = {Weights::kMixed, Weights::kOnes, Weights::kMinusOnes, Weights::kZeros};
+
+std::vector<int8_t> trits(Random& random, int64_t count, Weights kind) {
+  std::vector<int8_t> values(static_cast<size_t>(count), kind == Weights::kOnes ? 1 : kind == Weights::kZeros ? 0 : -1);
+  if (kind != Weights::kMixed) return values;
+  for (int8_t& value : values) value = static_cast<int8_t>(random.below(3) - 1);
   return values;
 }
+
+enum class Codes { kMixed, kLeast, kMost, kZeros, kOutlier };
+constexpr Codes kAllCodes[] = {Codes::kMixed, Codes::kLeast, Codes::kMost, Codes::kZeros, Codes::kOutlier};
+
+std::vector<int8_t> codes(Random& random, int64_t count, Codes kind) {
+  std::vector<int8_t> values(static_cast<size_t>(count), kind == Codes::kLeast ? -128 : kind == Codes::kMost ? 127 : 0);
+  if (kind == Codes::kMixed) {
+    for (int8_t& value : values) value = static_cast<int8_t>(random.below(256) - 128);
+  }
+  if (kind == Codes::kOutlier) values[static_cast<size_t>(random.below(count))] = random.below(2) ? 127 : -127;
+  return values;
+}
+
+// Rows and columns of the matrices of published models.
+constexpr int64_t kRealShapes[][2] = {{2560, 2560}, {640, 2560},  {6912, 2560},
+                                      {2560, 6912}, {3200, 8640}, {1536, 4096}};
+constexpr int kFuzzedShapes = 48;
+constexpr int64_t kFuzzedSize = 300;
 
 class Checker {
  public:
   Checker(const KernelSet& set, const KernelSet& scalar, uint64_t seed) : set_(set), scalar_(scalar), random_(seed) {}
 
   std::vector<KernelCheck> run() {
-    pack_panel();
+    for (int format = 0; format < kTernaryFormats; ++format) {
+      if (!set_.ternary[format].layout.name) continue;
+      pack_panel(format);
+      ternary_gemv(format);
+      ternary_gemm(format);
+    }
     quantize();
-    ternary("ternary_gemv", &KernelSet::ternary_gemv, {1});
-    ternary("ternary_gemm", &KernelSet::ternary_gemm, {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 33});
     dequantize();
     dense_matmul();
     widen();
@@ -146,6 +171,9 @@ class Checker {
 
  private:
   void begin(const char* kernel) { checks_.push_back({kernel, 0, ""}); }
+  void begin(const char* kernel, int format) {
+    checks_.push_back({std::string(kernel) + " " + scalar_.ternary[format].layout.name, 0, ""});
+  }
 
   // `run` computes the problem with a set into an output. `description` says its sizes.
   template <class T, class Run>
@@ -174,17 +202,27 @@ class Checker {
     };
   }
 
-  void pack_panel() {
-    begin("pack_panel");
+  void pack_panel(int format) {
+    begin("pack_panel", format);
     for (int64_t rows : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16}) {
-      for (int64_t columns : {1, 15, 16, 17, 31, 32, 33, 48, 100, 640}) {
-        const auto weights = trits(random_, rows * columns, 0);
-        compare<uint8_t>(
-            "panel", panel_bytes(columns),
-            [&](const KernelSet& set, uint8_t* panel) { set.pack_panel(weights.data(), rows, columns, panel); },
-            sizes("rows ", rows, ", columns ", columns));
+      for (int64_t columns : {1, 15, 16, 17, 31, 32, 33, 48, 79, 80, 81, 100, 319, 320, 336, 640, 2560, 6912}) {
+        pack_problem(format, rows, columns, Weights::kMixed);
       }
     }
+    for (int i = 0; i < kFuzzedShapes; ++i) {
+      pack_problem(format, 1 + random_.below(kPanelRows), 1 + random_.below(kFuzzedSize), Weights::kMixed);
+    }
+    for (Weights weights : kAllWeights) pack_problem(format, kPanelRows, 1040, weights);
+  }
+
+  void pack_problem(int format, int64_t rows, int64_t columns, Weights kind) {
+    const auto weights = trits(random_, rows * columns, kind);
+    compare<uint8_t>(
+        "panel", scalar_.ternary[format].layout.panel_bytes(columns),
+        [&](const KernelSet& set, uint8_t* panel) {
+          set.ternary[format].pack_panel(weights.data(), rows, columns, panel);
+        },
+        sizes("rows ", rows, ", columns ", columns));
   }
 
   void quantize() {
@@ -214,38 +252,68 @@ class Checker {
     }
   }
 
-  void ternary(const char* name, void (*KernelSet::*kernel)(const TernaryMatmul&), const std::vector<int64_t>& tokens) {
-    begin(name);
-    for (int64_t columns : {16, 32, 112, 128, 144, 256, 272, 640, 2560, 3200}) {
-      for (int64_t panels : {1, 2, 3}) {
-        for (int64_t count : tokens) ternary_problem(kernel, columns, panels, count, random_.below(8) ? 0 : 1);
-      }
+  void ternary_gemv(int format) {
+    begin("ternary_gemv", format);
+    for (const auto& [rows, columns] : kRealShapes) {
+      ternary_problem(format, &TernaryFormat::gemv, rows, columns, 1, Weights::kMixed, Codes::kMixed);
     }
-    for (int64_t extreme : {1, 2}) {
-      for (int64_t count : tokens) ternary_problem(kernel, count > 6 ? 1040 : 8640, 1, count, extreme);
+    check_products(format, &TernaryFormat::gemv, {1});
+  }
+
+  void ternary_gemm(int format) {
+    begin("ternary_gemm", format);
+    for (const auto& [rows, columns] : kRealShapes) {
+      ternary_problem(format, &TernaryFormat::gemm, 128 + rows % 100, columns, 4, Weights::kMixed, Codes::kMixed);
+    }
+    check_products(format, &TernaryFormat::gemm, {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 33});
+  }
+
+  using Product = void (*TernaryFormat::*)(const TernaryMatmul&);
+
+  void check_products(int format, Product product, const std::vector<int64_t>& tokens) {
+    const auto count = [&] { return tokens[static_cast<size_t>(random_.below(static_cast<int64_t>(tokens.size())))]; };
+    for (int64_t columns : {1, 16, 32, 64, 80, 96, 112, 128, 144, 160, 256, 272, 640, 1040}) {
+      for (int64_t panels : {1, 2, 3, 4, 5}) {
+        ternary_problem(format, product, panels * kPanelRows, columns, count(), Weights::kMixed, Codes::kMixed);
+      }
+      for (int64_t m : tokens) ternary_problem(format, product, 40, columns, m, Weights::kMixed, Codes::kMixed);
+    }
+    for (int i = 0; i < kFuzzedShapes; ++i) {
+      const int64_t rows = 1 + random_.below(kFuzzedSize), columns = 1 + random_.below(kFuzzedSize);
+      ternary_problem(format, product, rows, columns, count(), Weights::kMixed, Codes::kMixed);
+    }
+    for (Weights weights : kAllWeights) {
+      for (Codes q : kAllCodes) {
+        for (int64_t m : tokens) ternary_problem(format, product, kPanelRows, m > 6 ? 1040 : 8640, m, weights, q);
+      }
     }
   }
 
-  // extreme 1: weights 1 and q -128; 2: weights -1 and q 127.
-  void ternary_problem(void (*KernelSet::*kernel)(const TernaryMatmul&), int64_t columns, int64_t panels,
-                       int64_t tokens, int64_t extreme) {
-    std::vector<uint8_t> packed(static_cast<size_t>(panels * panel_bytes(columns)));
+  void ternary_problem(int format, Product product, int64_t rows, int64_t columns, int64_t tokens, Weights weight_kind,
+                       Codes code_kind) {
+    const TernaryFormat& scalar = scalar_.ternary[format];
+    const int64_t panels = panel_count(rows), bytes = scalar.layout.panel_bytes(columns);
+    const int64_t padded = padded_columns(columns);
+    const auto weights = trits(random_, rows * columns, weight_kind);
+    std::vector<uint8_t> packed(static_cast<size_t>(panels * bytes));
     for (int64_t panel = 0; panel < panels; ++panel) {
-      const auto weights = trits(random_, kPanelRows * columns, extreme);
-      scalar_.pack_panel(weights.data(), kPanelRows, columns, packed.data() + panel * panel_bytes(columns));
+      const int64_t first = panel * kPanelRows;
+      scalar.pack_panel(weights.data() + first * columns, std::min<int64_t>(kPanelRows, rows - first), columns,
+                        packed.data() + panel * bytes);
     }
-    std::vector<int8_t> q(static_cast<size_t>(tokens * columns));
+    std::vector<int8_t> q(static_cast<size_t>(tokens * padded));
     std::vector<int32_t> q_sum(static_cast<size_t>(tokens));
-    for (size_t i = 0; i < q.size(); ++i) {
-      q[i] = static_cast<int8_t>(extreme == 0 ? random_.below(256) - 128 : extreme == 1 ? -128 : 127);
-      q_sum[i / static_cast<size_t>(columns)] += q[i];
+    for (int64_t t = 0; t < tokens; ++t) {
+      const auto token = codes(random_, columns, code_kind);
+      std::copy(token.begin(), token.end(), q.begin() + t * padded);
+      q_sum[static_cast<size_t>(t)] = std::accumulate(token.begin(), token.end(), 0);
     }
     compare<int32_t>(
         "acc", tokens * panels * kPanelRows,
         [&](const KernelSet& set, int32_t* acc) {
-          (set.*kernel)({packed.data(), panels, columns, q.data(), q_sum.data(), tokens, acc});
+          (set.ternary[format].*product)({packed.data(), panels, padded, q.data(), q_sum.data(), tokens, acc});
         },
-        sizes("panels ", panels, ", columns ", columns, ", tokens ", tokens));
+        sizes("rows ", rows, ", columns ", columns, ", tokens ", tokens));
   }
 
   void dequantize() {

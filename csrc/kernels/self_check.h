@@ -16,7 +16,8 @@ struct KernelCheck {
 };
 
 // Runs every kernel of a set that this CPU supports on random problems and compares the bits of everything that it
-// wrote, and that it wrote nothing else. NaN equals NaN. One entry a kernel, in the order of KernelSet.
+// wrote, and that it wrote nothing else. NaN equals NaN. One entry a kernel, in the order of KernelSet; the kernels of
+// a ternary format carry its name: "ternary_gemv 2bit".
 std::vector<KernelCheck> check_kernel_set(const KernelSet& set, uint64_t seed = 0);
 
 }  // namespace tritium::kernels

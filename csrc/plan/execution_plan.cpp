@@ -32,13 +32,22 @@ void describe_values(std::ostringstream& out, const ExecutionPlan& plan, const s
 }  // namespace
 
 std::string_view optimization_level_name(OptimizationLevel level) {
-  return level == OptimizationLevel::kNone ? "none" : "basic";
+  switch (level) {
+    case OptimizationLevel::kNone:
+      return "none";
+    case OptimizationLevel::kBasic:
+      return "basic";
+    case OptimizationLevel::kAggressive:
+      return "aggressive";
+  }
+  return "";
 }
 
 OptimizationLevel parse_optimization_level(std::string_view name) {
   if (name == "none") return OptimizationLevel::kNone;
   if (name == "basic") return OptimizationLevel::kBasic;
-  throw OptimizationError(concat("[plan] unknown optimization level '", name, "'; known are none, basic"));
+  if (name == "aggressive") return OptimizationLevel::kAggressive;
+  throw OptimizationError(concat("[plan] unknown optimization level '", name, "'; known are none, basic, aggressive"));
 }
 
 std::string_view head_format_name(HeadFormat format) { return kHeadFormats[static_cast<size_t>(format)].second; }
@@ -113,6 +122,7 @@ std::string ExecutionPlan::describe() const {
   out << "memory: arena " << megabytes(memory.arena) << ", weights " << megabytes(memory.weights) << ", kv cache "
       << megabytes(memory.kv_cache) << ", outputs " << megabytes(memory.outputs) << ", total "
       << megabytes(estimated_memory()) << "\n";
+  out << "ternary weights: " << options.ternary_format << "\n";
   for (const std::string& fusion : fusions) out << "fusion: " << fusion << "\n";
   for (size_t i = 0; i < steps.size(); ++i) {
     out << std::setw(4) << i << "  " << std::left << std::setw(20) << step_name(steps[i].kind) << std::right << " (";

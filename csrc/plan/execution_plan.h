@@ -13,11 +13,12 @@
 namespace tritium {
 
 enum class OptimizationLevel {
-  kNone,   // the graph as it is
-  kBasic,  // with fusions
+  kNone,        // the graph as it is
+  kBasic,       // with fusions
+  kAggressive,  // with fusions, and the ternary format that is fastest here by measurement
 };
 
-std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic"
+std::string_view optimization_level_name(OptimizationLevel level);  // "none", "basic", "aggressive"
 OptimizationLevel parse_optimization_level(std::string_view name);  // OptimizationError lists the known names
 
 // How the output head is stored and read.
@@ -125,6 +126,7 @@ struct PlanOptions {
   int64_t max_sequences = 1;
   KVDType kv_dtype = KVDType::kF16;
   HeadFormat head = HeadFormat::kAuto;  // never kAuto in a plan
+  std::string ternary_format = "2bit";  // how ternary weights are stored; what there is depends on the kernel set
 };
 
 struct ExecutionPlan {

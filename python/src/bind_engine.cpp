@@ -24,8 +24,10 @@ void warn(const std::string& message) {
 
 std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
                                              std::optional<int64_t> memory_limit, const std::string& level,
-                                             const std::optional<std::string>& cache_dir, int64_t max_cache_size) {
+                                             std::string ternary_format, const std::optional<std::string>& cache_dir,
+                                             int64_t max_cache_size) {
   EngineOptions options;
+  options.ternary_format = std::move(ternary_format);
   options.device = std::move(device);
   options.level = parse_optimization_level(level);
   if (threads) {
@@ -99,7 +101,8 @@ void bind_inference_engine(py::module_& module) {
 
   py::class_<InferenceEngine, std::shared_ptr<InferenceEngine>>(module, "InferenceEngine")
       .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("threads") = py::none(),
-           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic", py::arg("cache_dir") = "auto",
+           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic",
+           py::arg("ternary_format") = "auto", py::arg("cache_dir") = "auto",
            py::arg("max_cache_size") = CacheOptions::default_max_bytes)
       .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
       .def_property_readonly("threads", &InferenceEngine::threads)

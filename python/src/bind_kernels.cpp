@@ -90,7 +90,16 @@ class BoundKernelSet {
     return {q, absmax, sum};
   }
 
-  Array<int32_t> ternary_matmul(const Array<int8_t>& weights, const Array<int8_t>& q, bool gemm) const {
+  std::vector<std::string> ternary_formats() const {
+    std::vector<std::string> names;
+    for (const TernaryFormat& format : set_.ternary) {
+      if (format.layout.name) names.emplace_back(format.layout.name);
+    }
+    return names;
+  }
+
+  Array<int32_t> ternary_matmul(const Array<int8_t>& weights, const Array<int8_t>& q, bool gemm,
+                                const std::string& format) const {
     require_dimensions(weights, 2, "weights");
     require_dimensions(q, 2, "q");
     const int64_t rows = weights.shape(0), columns = weights.shape(1), tokens = q.shape(0);
@@ -100,17 +109,20 @@ class BoundKernelSet {
       const int weight = weights.data()[i];
       if (weight < -1 || weight > 1) require(false, concat("weight ", i, " is ", weight, ", not -1, 0 or 1"));
     }
+    const TernaryFormat* found = find_ternary_format(set_, format.c_str());
+    require(found != nullptr, concat("the kernel set ", set_.name, " has no ternary format '", format, "'"));
     Array<int32_t> acc({tokens, rows});
     const int8_t* trits = weights.data();
     const int8_t* in = q.data();
     int32_t* out = acc.mutable_data();
-    run([&](const KernelSet& set) {
+    run([&](const KernelSet&) {
+      const TernaryFormat& form = *found;
       const int64_t padded = padded_columns(columns), panels = panel_count(rows), width = panels * kPanelRows;
-      std::vector<uint8_t> packed(static_cast<size_t>(panels * panel_bytes(columns)));
+      std::vector<uint8_t> packed(static_cast<size_t>(panels * form.layout.panel_bytes(columns)));
       for (int64_t panel = 0; panel < panels; ++panel) {
         const int64_t first = panel * kPanelRows;
-        set.pack_panel(trits + first * columns, std::min<int64_t>(kPanelRows, rows - first), columns,
-                       packed.data() + panel * panel_bytes(columns));
+        form.pack_panel(trits + first * columns, std::min<int64_t>(kPanelRows, rows - first), columns,
+                        packed.data() + panel * form.layout.panel_bytes(columns));
       }
       std::vector<int8_t> padded_q(static_cast<size_t>(tokens * padded));
       std::vector<int32_t> sums(static_cast<size_t>(tokens)), wide(static_cast<size_t>(tokens * width));
@@ -120,11 +132,11 @@ class BoundKernelSet {
       }
       TernaryMatmul problem = {packed.data(), panels, padded, padded_q.data(), sums.data(), tokens, wide.data()};
       if (gemm) {
-        set.ternary_gemm(problem);
+        form.gemm(problem);
       } else {
         problem.tokens = 1;
         for (int64_t t = 0; t < tokens; ++t) {
-          set.ternary_gemv(problem);
+          form.gemv(problem);
           problem.q += padded;
           problem.q_sum += 1;
           problem.acc += width;
@@ -341,9 +353,11 @@ void bind_kernels(py::module_& m) {
                              "csrc/kernels/kernel_set.h.")
       .def_property_readonly("name", &BoundKernelSet::name)
       .def_property_readonly("supported", &BoundKernelSet::supported)
+      .def_property_readonly("ternary_formats", &BoundKernelSet::ternary_formats)
       .def("quantize", &BoundKernelSet::quantize, py::arg("x"),
            "x (tokens, K) -> q (tokens, K), absmax (tokens,), sum (tokens,).")
       .def("ternary_matmul", &BoundKernelSet::ternary_matmul, py::arg("weights"), py::arg("q"), py::arg("gemm") = false,
+           py::arg("format") = "2bit",
            "weights (N, K) in {-1, 0, 1}, q (tokens, K) -> acc (tokens, N). gemm=False: row by row through gemv.")
       .def("dequantize", &BoundKernelSet::dequantize, py::arg("acc"), py::arg("multiplier"),
            py::arg("bias") = py::none(), py::arg("residual") = py::none(),

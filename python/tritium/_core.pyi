@@ -225,12 +225,16 @@ class InferenceEngine:
         device: str = "auto",
         threads: int | None = None,
         memory_limit: int | None = None,  # bytes; everything that the engine allocates
-        optimization_level: str = "basic",  # "none" | "basic"
+        optimization_level: str = "basic",  # "none" | "basic" | "aggressive"
+        ternary_format: str = "auto",  # "2bit" | "1.6bit"; auto: measured if aggressive, else 2bit
         # folder of packed weights, "auto" for the default one, None for none
         cache_dir: str | None = "auto",
         max_cache_size: int = 16_000_000_000,  # bytes
     ) -> None:
-        """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met."""
+        """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met;
+        OptimizationError for an unknown level. A ternary format that the kernel set does not have
+        is an OptimizationError when a model is planned.
+        """
 
     @property
     def device(self) -> str: ...
@@ -358,13 +362,21 @@ class KernelSet:
     def name(self) -> str: ...
     @property
     def supported(self) -> bool: ...
+    @property
+    def ternary_formats(self) -> list[str]:
+        """How the set can store ternary weights: "2bit", "1.6bit"."""
+
     def quantize(
         self, x: NDArray[np.float32]
     ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32]]:
         """x (tokens, K) -> q (tokens, K), absmax (tokens,), sum (tokens,)."""
 
     def ternary_matmul(
-        self, weights: NDArray[np.int8], q: NDArray[np.int8], gemm: bool = False
+        self,
+        weights: NDArray[np.int8],
+        q: NDArray[np.int8],
+        gemm: bool = False,
+        format: str = "2bit",
     ) -> NDArray[np.int32]:
         """weights (N, K) in {-1, 0, 1}, q (tokens, K) -> acc (tokens, N). gemm=False: row by row
         through gemv.

@@ -84,9 +84,12 @@ def test_logits_have_the_bits_of_the_reference(
     write_bitnet_folder(tmp_path, seed=1, **options)
     ids = np.random.default_rng(2).integers(0, options["vocab"], TOKENS)
     expected = reference.load_folder(tmp_path).forward(ids)
-    engine = tritium.InferenceEngine()
-    assert engine.kernel_set == kernels
-    np.testing.assert_array_equal(engine.infer(tritium.load(tmp_path), ids), expected)
+    [kernel_set] = [k for k in _core.kernel_sets() if k.name == kernels]
+    for form in kernel_set.ternary_formats:
+        engine = tritium.InferenceEngine(ternary_format=form)
+        assert engine.kernel_set == kernels
+        logits = engine.infer(tritium.load(tmp_path), ids)
+        np.testing.assert_array_equal(logits, expected, err_msg=form)
 
 
 @pytest.mark.parametrize("kernels", [k.name for k in _core.kernel_sets() if k.supported], ids=str)

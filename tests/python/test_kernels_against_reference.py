@@ -116,8 +116,10 @@ def assert_multiplies_like_the_reference(
     kernels: _core.KernelSet, weights: np.ndarray, q: np.ndarray
 ) -> None:
     expected = ref.ternary_matmul(weights, q).astype(np.int32)
-    np.testing.assert_array_equal(kernels.ternary_matmul(weights, q), expected)
-    np.testing.assert_array_equal(kernels.ternary_matmul(weights, q, gemm=True), expected)
+    for form in kernels.ternary_formats:
+        for gemm in (False, True):
+            acc = kernels.ternary_matmul(weights, q, gemm=gemm, format=form)
+            np.testing.assert_array_equal(acc, expected, err_msg=f"{form}, gemm={gemm}")
 
 
 @pytest.mark.parametrize("tokens", TOKENS)

@@ -20,6 +20,7 @@ from tritium import (
     InferenceEngine,
     MemoryLimitError,
     ModelLoadError,
+    OptimizationError,
     SamplingOptions,
     _core,
 )
@@ -234,6 +235,27 @@ def test_the_engine_infers_the_same_logits(llm):
     assert engine.kernel_set in {s.name for s in _core.kernel_sets() if s.supported}
     assert engine.plan(llm.model).estimated_memory > 0
     assert engine.memory_usage().peak > 0
+
+
+@pytest.mark.parametrize("level", ["none", "basic", "aggressive"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_optimization_level_gives_the_same_tokens_and_says_so_in_its_plan(
+    llm, level, threads
+):
+    with LLM(llm.model, threads=threads, optimization_level=level) as other:
+        assert f"level {level}, " in other.plan.describe()
+        assert "ternary weights: " in other.plan.describe()
+        assert np.array_equal(other.logits(tokens(20)), llm.logits(tokens(20)))
+        expected = llm.generate(PROMPTS[0], max_tokens=16).token_ids
+        assert other.generate(PROMPTS[0], max_tokens=16).token_ids == expected
+
+
+def test_an_unknown_level_or_ternary_format_is_refused_by_name(llm):
+    with pytest.raises(OptimizationError, match="'fast'; known are none, basic, aggressive"):
+        LLM(llm.model, optimization_level="fast")
+    engine = InferenceEngine(ternary_format="3bit")
+    with pytest.raises(OptimizationError, match="no ternary format '3bit'; it has 2bit"):
+        engine.plan(llm.model)
 
 
 def test_several_threads_may_use_one_model(llm):

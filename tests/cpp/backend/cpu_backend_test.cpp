@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "error_text.h"
 #include "kernels/dispatch.h"
@@ -24,9 +27,14 @@ struct Runner {
   explicit Runner(std::shared_ptr<const Model> model, int threads = 1,
                   const kernels::KernelSet& kernels = kernels::best_kernel_set(),
                   OptimizationLevel level = OptimizationLevel::kBasic, size_t limit = SIZE_MAX,
-                  KVDType kv_dtype = KVDType::kF16)
+                  KVDType kv_dtype = KVDType::kF16, const std::string& ternary_format = "2bit")
       : pool(std::make_shared<MemoryPool>(limit)), backend(threads, kernels, pool) {
-    prepared = backend.optimize_model(std::move(model), {level, 256, 300, 4, kv_dtype});
+    prepared = backend.optimize_model(std::move(model), {.level = level,
+                                                         .max_tokens = 256,
+                                                         .context_size = 300,
+                                                         .max_sequences = 4,
+                                                         .kv_dtype = kv_dtype,
+                                                         .ternary_format = ternary_format});
     cache = backend.create_cache(*prepared);
   }
 
@@ -45,15 +53,25 @@ struct Runner {
   }
 };
 
-TEST(CpuBackend, GivesTheSameBitsForEveryKernelSet) {
+std::vector<std::string> formats_of(const kernels::KernelSet& set) {
+  std::vector<std::string> names;
+  for (const kernels::TernaryFormat& format : set.ternary) {
+    if (format.layout.name) names.emplace_back(format.layout.name);
+  }
+  return names;
+}
+
+TEST(CpuBackend, GivesTheSameBitsForEveryKernelSetAndTernaryFormat) {
   const auto tokens = random_tokens(150);
   for (WeightForm form : {WeightForm::kPacked, WeightForm::kMasters}) {
     Runner scalar(tiny_model(form), 1, *kernels::find_kernel_set("scalar"));
     const auto expected = scalar.logits(scalar.cache->create(), tokens);
     for (auto set = kernels::compiled_kernel_sets(); *set; ++set) {
       if (!kernels::is_supported(**set)) continue;
-      Runner runner(tiny_model(form), 1, **set);
-      EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << (*set)->name;
+      for (const std::string& format : formats_of(**set)) {
+        Runner runner(tiny_model(form), 1, **set, OptimizationLevel::kBasic, SIZE_MAX, KVDType::kF16, format);
+        EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << (*set)->name << ", " << format;
+      }
     }
   }
 }
@@ -130,11 +148,54 @@ TEST(CpuBackend, RefusesHeadsThatInt8CannotHold) {
   backend.plan(*model, options);
 }
 
-TEST(CpuBackend, GivesTheSameBitsForEveryOptimizationLevel) {
+TEST(CpuBackend, GivesTheSameBitsForEveryOptimizationLevelWhateverTheFormat) {
   const auto tokens = random_tokens(70);
-  Runner none(tiny_model(), 1, kernels::best_kernel_set(), OptimizationLevel::kNone);
-  Runner basic(tiny_model(), 1, kernels::best_kernel_set(), OptimizationLevel::kBasic);
-  EXPECT_EQ(none.logits(none.cache->create(), tokens), basic.logits(basic.cache->create(), tokens));
+  const kernels::KernelSet& set = kernels::best_kernel_set();
+  Runner none(tiny_model(), 1, set, OptimizationLevel::kNone);
+  const auto expected = none.logits(none.cache->create(), tokens);
+  for (OptimizationLevel level : {OptimizationLevel::kBasic, OptimizationLevel::kAggressive}) {
+    for (const std::string& format : formats_of(set)) {
+      for (int threads : {1, 3}) {
+        Runner runner(tiny_model(), threads, set, level, SIZE_MAX, KVDType::kF16, format);
+        EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected)
+            << optimization_level_name(level) << ", " << format << ", " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(CpuBackend, CountsTheBytesOfTheTernaryFormat) {
+  auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
+  CpuBackend backend(1, *kernels::find_kernel_set("scalar"), pool);
+  const auto model = tiny_model();
+  const ExecutionPlan two = backend.plan(*model, {.max_tokens = 16, .context_size = 300});
+  const ExecutionPlan less = backend.plan(*model, {.max_tokens = 16, .context_size = 300, .ternary_format = "1.6bit"});
+  EXPECT_LT(less.memory.weights, two.memory.weights);
+  EXPECT_EQ(two.memory.weights - less.memory.weights, two.weight_bytes_per_token - less.weight_bytes_per_token);
+  EXPECT_TRUE(contains(less.describe(), "ternary weights: 1.6bit\n"));
+  auto prepared = backend.optimize_model(model, two.options);
+  const size_t bytes = pool->active(kWeightsMemory);
+  auto other = backend.optimize_model(model, less.options);
+  EXPECT_EQ(2 * bytes - pool->active(kWeightsMemory), static_cast<size_t>(two.memory.weights - less.memory.weights));
+}
+
+TEST(CpuBackend, RefusesATernaryFormatThatTheKernelSetLacks) {
+  CpuBackend backend(1, kernels::best_kernel_set(), std::make_shared<MemoryPool>(SIZE_MAX));
+  const std::string text = error_text<OptimizationError>(
+      [&] { backend.plan(*tiny_model(), {.max_tokens = 16, .context_size = 300, .ternary_format = "3bit"}); });
+  EXPECT_TRUE(contains(text, std::string(backend.kernel_set()) + " has no ternary format '3bit'; it has 2bit")) << text;
+}
+
+TEST(CpuBackend, FindsTheFastestFormatAmongThoseOfItsKernelSet) {
+  for (auto set = kernels::compiled_kernel_sets(); *set; ++set) {
+    if (!kernels::is_supported(**set)) continue;
+    const auto formats = formats_of(**set);
+    auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
+    const std::string fastest = CpuBackend(2, **set, pool).fastest_ternary_format();
+    EXPECT_NE(std::find(formats.begin(), formats.end(), fastest), formats.end()) << (*set)->name << ", " << fastest;
+    EXPECT_EQ(pool->stats().active, 0u);
+    EXPECT_EQ(CpuBackend(1, **set, std::make_shared<MemoryPool>(1000)).fastest_ternary_format(), formats.back());
+  }
 }
 
 TEST(CpuBackend, GivesTheSameBitsForEveryChunkingOfThePrompt) {

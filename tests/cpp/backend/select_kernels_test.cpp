@@ -46,5 +46,17 @@ TEST_F(SelectKernelsTest, RefusesAnUnknownNameAndListsTheKnown) {
   EXPECT_TRUE(contains(text, "scalar"));
 }
 
+TEST_F(SelectKernelsTest, RefusesASetThatTheCpuCannotRunAndNamesWhatIsMissing) {
+  for (auto set = kernels::compiled_kernel_sets(); *set; ++set) {
+    set_kernels_variable((*set)->name);
+    if (kernels::is_supported(**set)) {
+      EXPECT_EQ(&select_kernel_set(), *set);
+      continue;
+    }
+    const std::string text = error_text<DeviceError>([] { select_kernel_set(); });
+    EXPECT_TRUE(contains(text, std::string((*set)->name) + "' needs CPU features that are missing here: ")) << text;
+  }
+}
+
 }  // namespace
 }  // namespace tritium

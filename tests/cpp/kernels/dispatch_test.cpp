@@ -33,11 +33,24 @@ TEST(Dispatch, FindsEverySetByItsNameAndNoOther) {
 
 TEST(Dispatch, EverySetHasEveryKernel) {
   for (const KernelSet* set : all_sets()) {
-    EXPECT_TRUE(set->pack_panel && set->quantize && set->ternary_gemv && set->ternary_gemm && set->dequantize &&
-                set->dense_matmul && set->widen && set->rms_norm && set->add && set->gate && set->rope && set->narrow &&
-                set->quantize_query && set->attend_page_f16 && set->attend_page_int8 && set->merge_attention &&
-                set->finish_attention)
+    EXPECT_TRUE(set->quantize && set->dequantize && set->dense_matmul && set->widen && set->rms_norm && set->add &&
+                set->gate && set->rope && set->narrow && set->quantize_query && set->attend_page_f16 &&
+                set->attend_page_int8 && set->merge_attention && set->finish_attention && set->pack_head &&
+                set->scan_head)
         << set->name;
+  }
+}
+
+TEST(Dispatch, EverySetHasTheTwoBitFormatFirstAndEveryKernelOfItsFormats) {
+  for (const KernelSet* set : all_sets()) {
+    EXPECT_STREQ(set->ternary[0].layout.name, "2bit") << set->name;
+    for (size_t i : formats_of(*set)) {
+      const TernaryFormat& format = set->ternary[i];
+      EXPECT_TRUE(format.pack_panel && format.gemv && format.gemm) << set->name << ", " << format.layout.name;
+      EXPECT_STREQ(format.layout.name, scalar().ternary[i].layout.name) << set->name;
+      EXPECT_EQ(find_ternary_format(*set, format.layout.name), &format);
+    }
+    EXPECT_EQ(find_ternary_format(*set, "3bit"), nullptr);
   }
 }
 
@@ -63,21 +76,25 @@ TEST(CpuFeatures, HaveDistinctNames) {
   EXPECT_STREQ(cpu_feature_name(kNeon), "asimd");
   EXPECT_STREQ(cpu_feature_name(kDotprod), "asimddp");
   EXPECT_STREQ(cpu_feature_name(kI8mm), "i8mm");
+  EXPECT_STREQ(cpu_feature_name(kAvx512Vbmi), "avx512vbmi");
+  EXPECT_STREQ(cpu_feature_name(kAvxVnni), "avx_vnni");
 }
 
 constexpr uint32_t kAvx2Set = kAvx2 | kFma | kF16c;
 constexpr uint32_t kAvx512VnniSet = kAvx2Set | kAvx512f | kAvx512bw | kAvx512vl | kAvx512dq | kAvx512Vnni;
+constexpr uint32_t kYmmFeatures = kAvx2Set | kAvxVnni;
+constexpr uint32_t kAllX86 = kAvx512VnniSet | kAvx512Vbmi | kAvxVnni;
 constexpr uint64_t kX87AndXmm = 0x3, kYmm = 0x4, kOpmask = 0x20, kZmm = 0xC0;
 
-X86Report full_report() { return {~0u, ~0u, ~0u, kX87AndXmm | kYmm | kOpmask | kZmm}; }
+X86Report full_report() { return {~0u, ~0u, ~0u, ~0u, kX87AndXmm | kYmm | kOpmask | kZmm}; }
 
-TEST(CpuFeatures, AreAllThereWhereCpuAndSystemHaveThem) { EXPECT_EQ(x86_features(full_report()), kAvx512VnniSet); }
+TEST(CpuFeatures, AreAllThereWhereCpuAndSystemHaveThem) { EXPECT_EQ(x86_features(full_report()), kAllX86); }
 
 TEST(CpuFeatures, NeedTheRegistersThatTheSystemSaves) {
   X86Report report = full_report();
   for (uint64_t missing : {kOpmask, uint64_t{0x40}, uint64_t{0x80}, kOpmask | kZmm}) {
     report.saved_states = full_report().saved_states & ~missing;
-    EXPECT_EQ(x86_features(report), kAvx2Set) << missing;
+    EXPECT_EQ(x86_features(report), kYmmFeatures) << missing;
   }
   for (uint64_t missing : {kYmm, uint64_t{0x2}}) {
     report.saved_states = full_report().saved_states & ~missing;
@@ -93,15 +110,16 @@ TEST(CpuFeatures, AreEachABitOfTheCpu) {
     int bit;
     uint32_t feature;
   } bits[] = {
-      {&X86Report::basic_ecx, 12, kFma},         {&X86Report::basic_ecx, 29, kF16c},
-      {&X86Report::extended_ebx, 5, kAvx2},      {&X86Report::extended_ebx, 16, kAvx512f},
-      {&X86Report::extended_ebx, 17, kAvx512dq}, {&X86Report::extended_ebx, 30, kAvx512bw},
-      {&X86Report::extended_ebx, 31, kAvx512vl}, {&X86Report::extended_ecx, 11, kAvx512Vnni},
+      {&X86Report::basic_ecx, 12, kFma},          {&X86Report::basic_ecx, 29, kF16c},
+      {&X86Report::extended_ebx, 5, kAvx2},       {&X86Report::extended_ebx, 16, kAvx512f},
+      {&X86Report::extended_ebx, 17, kAvx512dq},  {&X86Report::extended_ebx, 30, kAvx512bw},
+      {&X86Report::extended_ebx, 31, kAvx512vl},  {&X86Report::extended_ecx, 11, kAvx512Vnni},
+      {&X86Report::extended_ecx, 1, kAvx512Vbmi}, {&X86Report::extended1_eax, 4, kAvxVnni},
   };
   for (const auto& [word, bit, feature] : bits) {
     X86Report report = full_report();
     report.*word &= ~(1u << bit);
-    EXPECT_EQ(x86_features(report), kAvx512VnniSet & ~feature) << cpu_feature_name(static_cast<CpuFeature>(feature));
+    EXPECT_EQ(x86_features(report), kAllX86 & ~feature) << cpu_feature_name(static_cast<CpuFeature>(feature));
   }
   X86Report report = full_report();
   report.basic_ecx &= ~(1u << 28);  // AVX
@@ -120,19 +138,25 @@ TEST(CpuFeatures, OfArmAreEachABitOfWhatLinuxSays) {
 }
 
 #if (defined(__x86_64__) && !defined(__APPLE__)) || defined(_M_X64)
-TEST(Dispatch, TheX86BuildHasTheAvx2Set) {
-  const KernelSet* avx2 = find_kernel_set("avx2");
-  ASSERT_NE(avx2, nullptr);
-  EXPECT_EQ(avx2->features, kAvx2Set);
-}
-
-TEST(Dispatch, TheX86BuildHasTheAvx512VnniSetBeforeAvx2) {
-  const KernelSet* avx512_vnni = find_kernel_set("avx512_vnni");
-  ASSERT_NE(avx512_vnni, nullptr);
-  EXPECT_EQ(avx512_vnni->features, kAvx512VnniSet);
+TEST(Dispatch, TheX86BuildHasItsSetsFromAvx512DownToAvx2) {
+  const struct {
+    const char* name;
+    uint32_t features;
+    size_t formats;
+  } wanted[] = {
+      {"avx512_vbmi", kAvx512VnniSet | kAvx512Vbmi, 2},
+      {"avx512_vnni", kAvx512VnniSet, 1},
+      {"avx_vnni", kAvx2Set | kAvxVnni, 1},
+      {"avx512_vnni_256", kAvx2Set | kAvx512f | kAvx512vl | kAvx512Vnni, 1},
+      {"avx2", kAvx2Set, 1},
+  };
   const auto sets = all_sets();
-  EXPECT_LT(std::find(sets.begin(), sets.end(), avx512_vnni),
-            std::find(sets.begin(), sets.end(), find_kernel_set("avx2")));
+  ASSERT_EQ(sets.size(), std::size(wanted) + 1);
+  for (size_t i = 0; i < std::size(wanted); ++i) {
+    EXPECT_STREQ(sets[i]->name, wanted[i].name);
+    EXPECT_EQ(sets[i]->features, wanted[i].features) << wanted[i].name;
+    EXPECT_EQ(formats_of(*sets[i]).size(), wanted[i].formats) << wanted[i].name;
+  }
 }
 #endif
 
@@ -173,6 +197,7 @@ TEST(CpuFeatures, AgreeWithTheCompilersRuntime) {
   EXPECT_EQ((cpu_features() & kAvx512vl) != 0, __builtin_cpu_supports("avx512vl") != 0);
   EXPECT_EQ((cpu_features() & kAvx512dq) != 0, __builtin_cpu_supports("avx512dq") != 0);
   EXPECT_EQ((cpu_features() & kAvx512Vnni) != 0, __builtin_cpu_supports("avx512vnni") != 0);
+  EXPECT_EQ((cpu_features() & kAvx512Vbmi) != 0, __builtin_cpu_supports("avx512vbmi") != 0);
 }
 #endif
 

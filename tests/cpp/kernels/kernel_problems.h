@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -87,13 +88,22 @@ inline ::testing::AssertionResult same_bits(const std::vector<float>& got, const
   return ::testing::AssertionSuccess();
 }
 
-// A ternary matrix with its activations, packed for the kernels. Absent rows of the last panel are 0.
+// Indices of the ternary formats that a set has.
+inline std::vector<size_t> formats_of(const KernelSet& set) {
+  std::vector<size_t> formats;
+  for (size_t i = 0; i < std::size(set.ternary); ++i) {
+    if (set.ternary[i].layout.name) formats.push_back(i);
+  }
+  return formats;
+}
+
+// A ternary matrix with its activations, packed in each format. Absent rows of the last panel are 0.
 struct TernaryProblem {
   int64_t rows, columns, tokens;
   std::vector<int8_t> trits;  // (rows, columns)
   std::vector<int8_t> q;      // (tokens, padded_columns)
   std::vector<int32_t> q_sum;
-  std::vector<uint8_t> panels;
+  std::vector<uint8_t> panels[kTernaryFormats];
 
   TernaryProblem(int64_t n, int64_t k, int64_t m, std::vector<int8_t> weights, const std::vector<int8_t>& activations)
       : rows(n), columns(k), tokens(m), trits(std::move(weights)) {
@@ -107,32 +117,37 @@ struct TernaryProblem {
         q_sum[static_cast<size_t>(t)] += value;
       }
     }
-    panels.resize(static_cast<size_t>(panel_count(rows) * panel_bytes(columns)));
-    for (int64_t panel = 0; panel < panel_count(rows); ++panel) {
-      scalar().pack_panel(trits.data() + panel * kPanelRows * columns,
-                          std::min<int64_t>(kPanelRows, rows - panel * kPanelRows), columns,
-                          panels.data() + panel * panel_bytes(columns));
+    for (size_t format : formats_of(scalar())) {
+      const TernaryFormat& packing = scalar().ternary[format];
+      const int64_t bytes = packing.layout.panel_bytes(columns);
+      panels[format].resize(static_cast<size_t>(panel_count(rows) * bytes));
+      for (int64_t panel = 0; panel < panel_count(rows); ++panel) {
+        const int64_t first = panel * kPanelRows;
+        packing.pack_panel(trits.data() + first * columns, std::min<int64_t>(kPanelRows, rows - first), columns,
+                           panels[format].data() + panel * bytes);
+      }
     }
   }
 
   int64_t width() const { return panel_count(rows) * kPanelRows; }
 
   // acc (tokens, width).
-  std::vector<int32_t> gemm(const KernelSet& set) const {
+  std::vector<int32_t> gemm(const KernelSet& set, size_t format) const {
     std::vector<int32_t> acc(static_cast<size_t>(tokens * width()), 0x5A5A5A5A);
-    set.ternary_gemm(problem(0, tokens, acc.data()));
+    set.ternary[format].gemm(problem(format, 0, tokens, acc.data()));
     return acc;
   }
-  std::vector<int32_t> gemv(const KernelSet& set) const {
+  std::vector<int32_t> gemv(const KernelSet& set, size_t format) const {
     std::vector<int32_t> acc(static_cast<size_t>(tokens * width()), 0x5A5A5A5A);
-    for (int64_t t = 0; t < tokens; ++t) set.ternary_gemv(problem(t, 1, acc.data() + t * width()));
+    for (int64_t t = 0; t < tokens; ++t) set.ternary[format].gemv(problem(format, t, 1, acc.data() + t * width()));
     return acc;
   }
 
  private:
-  TernaryMatmul problem(int64_t first, int64_t count, int32_t* acc) const {
+  TernaryMatmul problem(size_t format, int64_t first, int64_t count, int32_t* acc) const {
     const int64_t padded = padded_columns(columns);
-    return {panels.data(), panel_count(rows), padded, q.data() + first * padded, q_sum.data() + first, count, acc};
+    return {
+        panels[format].data(), panel_count(rows), padded, q.data() + first * padded, q_sum.data() + first, count, acc};
   }
 };
 

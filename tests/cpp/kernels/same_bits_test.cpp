@@ -14,13 +14,16 @@ const std::vector<int64_t> kCounts = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100
 
 TEST_P(KernelSetTest, PackPanelGivesTheSameBitsAsScalar) {
   Numbers numbers(1);
-  for (int64_t rows = 1; rows <= kPanelRows; ++rows) {
-    for (int64_t columns : kAwkwardColumns) {
-      const auto trits = numbers.bytes(rows * columns, -1, 1);
-      std::vector<uint8_t> got(static_cast<size_t>(panel_bytes(columns)), 0xA5), wanted(got);
-      set().pack_panel(trits.data(), rows, columns, got.data());
-      scalar().pack_panel(trits.data(), rows, columns, wanted.data());
-      ASSERT_EQ(got, wanted) << rows << " rows, " << columns << " columns";
+  for (size_t format : formats_of(set())) {
+    const TernaryFormat &packing = set().ternary[format], &expected = scalar().ternary[format];
+    for (int64_t rows = 1; rows <= kPanelRows; ++rows) {
+      for (int64_t columns : kAwkwardColumns) {
+        const auto trits = numbers.bytes(rows * columns, -1, 1);
+        std::vector<uint8_t> got(static_cast<size_t>(expected.layout.panel_bytes(columns)), 0xA5), wanted(got);
+        packing.pack_panel(trits.data(), rows, columns, got.data());
+        expected.pack_panel(trits.data(), rows, columns, wanted.data());
+        ASSERT_EQ(got, wanted) << packing.layout.name << ", " << rows << " rows, " << columns << " columns";
+      }
     }
   }
 }
@@ -49,7 +52,10 @@ TEST_P(KernelSetTest, TernaryGemvGivesTheSameBitsAsScalar) {
   for (int64_t columns : kAwkwardColumns) {
     for (int64_t rows : kAwkwardRows) {
       const auto problem = random_ternary(numbers, rows, columns, 1);
-      ASSERT_EQ(problem.gemv(set()), problem.gemv(scalar())) << rows << " rows, " << columns << " columns";
+      for (size_t format : formats_of(set())) {
+        ASSERT_EQ(problem.gemv(set(), format), problem.gemv(scalar(), format))
+            << set().ternary[format].layout.name << ", " << rows << " rows, " << columns << " columns";
+      }
     }
   }
 }
@@ -61,9 +67,27 @@ TEST_P(KernelSetTest, TernaryGemmGivesTheSameBitsAsScalar) {
       for (int64_t tokens : kAwkwardTokens) {
         if (rows * columns * tokens > 20'000'000) continue;
         const auto problem = random_ternary(numbers, rows, columns, tokens);
-        ASSERT_EQ(problem.gemm(set()), problem.gemm(scalar()))
-            << rows << " rows, " << columns << " columns, " << tokens << " tokens";
+        for (size_t format : formats_of(set())) {
+          ASSERT_EQ(problem.gemm(set(), format), problem.gemm(scalar(), 0))
+              << set().ternary[format].layout.name << ", " << rows << " rows, " << columns << " columns, " << tokens
+              << " tokens";
+        }
       }
+    }
+  }
+}
+
+TEST_P(KernelSetTest, TernaryProductsOfShapesUpTo300GiveTheSameBitsAsScalar) {
+  Numbers numbers(20);
+  for (int i = 0; i < 400; ++i) {
+    const int64_t rows = numbers.integer(1, 300), columns = numbers.integer(1, 300), tokens = numbers.integer(1, 12);
+    const auto problem = random_ternary(numbers, rows, columns, tokens);
+    const auto wanted = problem.gemm(scalar(), 0);
+    for (size_t format : formats_of(set())) {
+      ASSERT_EQ(problem.gemm(set(), format), wanted)
+          << set().ternary[format].layout.name << ", " << rows << " rows, " << columns << " columns, " << tokens;
+      ASSERT_EQ(problem.gemv(set(), format), wanted)
+          << set().ternary[format].layout.name << ", " << rows << " rows, " << columns << " columns, " << tokens;
     }
   }
 }
@@ -72,14 +96,19 @@ TEST_P(KernelSetTest, TernaryGemmOfManyTokensGivesTheSameBitsAsScalar) {
   Numbers numbers(5);
   for (int64_t columns : {640, 8640}) {
     const auto problem = random_ternary(numbers, 33, columns, 257);
-    ASSERT_EQ(problem.gemm(set()), problem.gemm(scalar())) << columns << " columns";
+    const auto wanted = problem.gemm(scalar(), 0);
+    for (size_t format : formats_of(set())) ASSERT_EQ(problem.gemm(set(), format), wanted) << columns << " columns";
   }
 }
 
-TEST_P(KernelSetTest, TernaryGemmAndGemvAgree) {
+TEST_P(KernelSetTest, TernaryGemmAndGemvAgreeInEveryFormat) {
   Numbers numbers(6);
   const auto problem = random_ternary(numbers, 100, 3200, 33);
-  EXPECT_EQ(problem.gemm(set()), problem.gemv(set()));
+  const auto wanted = problem.gemm(set(), 0);
+  for (size_t format : formats_of(set())) {
+    EXPECT_EQ(problem.gemm(set(), format), wanted);
+    EXPECT_EQ(problem.gemv(set(), format), wanted);
+  }
 }
 
 TEST_P(KernelSetTest, DequantizeGivesTheSameBitsAsScalar) {

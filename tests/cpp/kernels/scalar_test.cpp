@@ -9,13 +9,13 @@ namespace scalar_test {
 
 constexpr double kRounding = 0x1p-24;  // relative error of one float operation
 
-TEST(ScalarKernels, PackPanelPutsCodesWhereTheLayoutSays) {
+TEST(ScalarKernels, PackPanelPutsCodesOf2BitsWhereTheLayoutSays) {
   Numbers numbers(1);
   for (int64_t rows : {1, 5, 16}) {
     for (int64_t columns : {1, 16, 17, 100}) {
       const auto trits = numbers.bytes(rows * columns, -1, 1);
-      std::vector<uint8_t> panel(static_cast<size_t>(panel_bytes(columns)));
-      scalar().pack_panel(trits.data(), rows, columns, panel.data());
+      std::vector<uint8_t> panel(static_cast<size_t>(k2BitLayout.panel_bytes(columns)));
+      scalar().ternary[0].pack_panel(trits.data(), rows, columns, panel.data());
       for (int64_t row = 0; row < 16; ++row) {
         for (int64_t k = 0; k < padded_columns(columns); ++k) {
           const int64_t step = k / 16, j = k % 16 / 4, b = k % 4;
@@ -28,13 +28,53 @@ TEST(ScalarKernels, PackPanelPutsCodesWhereTheLayoutSays) {
   }
 }
 
+TEST(ScalarKernels, PackPanelPutsFiveCodesInAByteWhereTheLayoutSays) {
+  Numbers numbers(3);
+  for (int64_t rows : {1, 5, 16}) {
+    for (int64_t columns : {1, 16, 64, 80, 81, 165, 320}) {
+      const auto trits = numbers.bytes(rows * columns, -1, 1);
+      std::vector<uint8_t> panel(static_cast<size_t>(k1_6BitLayout.panel_bytes(columns)));
+      scalar().ternary[1].pack_panel(trits.data(), rows, columns, panel.data());
+      for (int64_t row = 0; row < 16; ++row) {
+        for (int64_t k = 0; k < padded_columns(columns); ++k) {
+          // A block of 80 columns in 4 * 64 bytes: 16 columns in each 64, then four in each.
+          const bool whole = k / 80 < padded_columns(columns) / 80;
+          const int64_t in_block = k % 80;
+          const bool fifth = whole && in_block >= 64;
+          const int64_t step = 4 * (k / 80) + (fifth ? (in_block - 64) / 4 : in_block / 16);
+          const int digit = fifth ? 4 : static_cast<int>(in_block % 16 / 4);
+          const int byte = panel[static_cast<size_t>(64 * step + 4 * row + k % 4)];
+          int t = byte < 192 ? byte % 64 : byte / 3;
+          for (int j = 0; j < digit; ++j) t /= 3;
+          const int code = digit < 4 ? t % 3 : byte < 192 ? byte / 64 : byte % 3;
+          const int weight = row < rows && k < columns ? trits[static_cast<size_t>(row * columns + k)] : 0;
+          ASSERT_LT(byte, 243);
+          ASSERT_EQ(code - 1, weight) << "row " << row << ", column " << k << " of " << columns;
+        }
+      }
+    }
+  }
+}
+
+TEST(ScalarKernels, PanelsTakeTheBytesThatTheLayoutSays) {
+  EXPECT_EQ(k2BitLayout.panel_bytes(2560), 16 * 2560 / 4);
+  EXPECT_EQ(k1_6BitLayout.panel_bytes(2560), 16 * 2560 / 5);
+  EXPECT_EQ(k1_6BitLayout.panel_bytes(6912), 86 * 256 + 2 * 64);
+  EXPECT_EQ(k1_6BitLayout.panel_bytes(1), 64);
+  EXPECT_EQ(k1_6BitLayout.panel_bytes(64), 256);
+  EXPECT_EQ(k1_6BitLayout.panel_bytes(65), 256);
+  EXPECT_EQ(k1_6BitLayout.panel_bytes(81), 256 + 64);
+}
+
 TEST(ScalarKernels, TernaryProductsAreTheSumsOfPlainLoops) {
   Numbers numbers(2);
   for (int64_t rows : {1, 17, 100}) {
-    for (int64_t columns : {1, 33, 640}) {
+    for (int64_t columns : {1, 33, 165, 640}) {
       const auto problem = random_ternary(numbers, rows, columns, 3);
-      const auto gemm = problem.gemm(scalar());
-      ASSERT_EQ(gemm, problem.gemv(scalar()));
+      const auto gemm = problem.gemm(scalar(), 0);
+      ASSERT_EQ(gemm, problem.gemv(scalar(), 0));
+      ASSERT_EQ(gemm, problem.gemm(scalar(), 1));
+      ASSERT_EQ(gemm, problem.gemv(scalar(), 1));
       for (int64_t t = 0; t < 3; ++t) {
         for (int64_t row = 0; row < problem.width(); ++row) {
           int64_t sum = 0;

@@ -143,6 +143,7 @@ TEST(ExecutionPlan, DescribesItself) {
   const std::string text = plan.describe();
   EXPECT_TRUE(contains(
       text, "plan: level basic, 24 steps, up to 1 tokens a pass, context 300, sequences 1, kv f16, head full\n"));
+  EXPECT_TRUE(contains(text, "ternary weights: 2bit\n"));
   EXPECT_TRUE(contains(text, "fusion: residual_into_matmul x4\n"));
   EXPECT_TRUE(contains(text, "   0  embedding            (token_ids) -> (model.embed_tokens@"));
 }
@@ -156,7 +157,7 @@ TEST(ExecutionPlan, RefusesImpossibleOptions) {
       contains(error_text<OptimizationError>([&] { build_plan(Graph(), {OptimizationLevel::kBasic, 1, 1, 1}); }),
                "no input or no output"));
   EXPECT_TRUE(contains(error_text<OptimizationError>([] { parse_optimization_level("fast"); }),
-                       "'fast'; known are none, basic"));
+                       "'fast'; known are none, basic, aggressive"));
 }
 
 // A residual that is made after the product must not be fused into it.
