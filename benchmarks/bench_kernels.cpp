@@ -168,22 +168,30 @@ void bench_ternary(benchmark::State& state, const KernelSet& set, const TernaryF
   ThreadPool& threads = threads_of(count);
   const int64_t panels = panel_count(rows), bytes = format.layout.panel_bytes(columns);
   std::vector<int8_t> q(static_cast<size_t>(tokens * columns));
-  std::vector<int32_t> sums(static_cast<size_t>(tokens)), acc(static_cast<size_t>(tokens * panels * kPanelRows));
+  std::vector<int32_t> sums(static_cast<size_t>(tokens));
   uint64_t random = 7;
   for (size_t i = 0; i < q.size(); ++i) {
     q[i] = static_cast<int8_t>(next_random(random) % 255 - 127);
     sums[i / static_cast<size_t>(columns)] += q[i];
   }
+  // Tiles of tokens and panels as the CPU backend has them.
+  const int64_t tile_tokens = std::min<int64_t>(tokens, 128), tile_panels = 8192 / kPanelRows / tile_tokens / 4 * 4;
   Cold cold(panels * bytes);
   const auto product = tokens == 1 ? format.gemv : format.gemm;
-  measure(state, threads, set, {static_cast<double>(panels * bytes), static_cast<double>(rows * columns * tokens)},
-          [&] {
-            const uint8_t* weights = cold.next();
-            threads.parallel_for(panels, [&](int64_t begin, int64_t end, int) {
-              product({weights + begin * bytes, end - begin, columns, q.data(), sums.data(), tokens,
-                       acc.data() + begin * kPanelRows * tokens});
-            });
-          });
+  measure(
+      state, threads, set, {static_cast<double>(panels * bytes), static_cast<double>(rows * columns * tokens)}, [&] {
+        const uint8_t* weights = cold.next();
+        threads.parallel_for(panels, [&](int64_t begin, int64_t end, int) {
+          alignas(64) int32_t acc[8192];
+          for (int64_t panel = begin; panel < end; panel += tile_panels) {
+            for (int64_t token = 0; token < tokens; token += tile_tokens) {
+              product({weights + panel * bytes, std::min(tile_panels, end - panel), columns, q.data() + token * columns,
+                       sums.data() + token, std::min(tile_tokens, tokens - token), acc});
+            }
+          }
+          benchmark::DoNotOptimize(acc);
+        });
+      });
 }
 
 void bench_dense(benchmark::State& state, const KernelSet& set, Element element, int count, int64_t tokens) {

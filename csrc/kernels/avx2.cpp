@@ -107,24 +107,101 @@ void gemv_panel(const uint8_t* codes, int64_t columns, const int8_t* q, int32_t 
   }
 }
 
-struct Maddubs {
-  // Sums are int16: 64 pairs of |code * q| <= 256 reach -32768 and fit.
-  static constexpr int64_t kBlockColumns = 64 * 4;
-  static constexpr int64_t kGroupPanels = 4;
+void gemv_2bit(const TernaryMatmul& problem) {
+  const int64_t bytes = k2BitLayout.panel_bytes(problem.columns);
+  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+    gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
+               problem.acc + panel * kPanelRows);
+  }
+}
 
+// Sums are int16: 64 pairs of |code * q| <= 256 reach -32768 and fit.
+constexpr int64_t kBlockColumns = 64 * 4;
+
+struct Maddubs {
   TRITIUM_INLINE __m256i add(__m256i sum, __m256i codes, __m256i q) {
     return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, q));
   }
   TRITIUM_INLINE __m256i widened(__m256i sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
+};
 
-  static void gemv(const TernaryMatmul& problem) {
-    const int64_t bytes = k2BitLayout.panel_bytes(problem.columns);
-    for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
-      gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
-                 problem.acc + panel * kPanelRows);
+// Codes one a byte, 64 bytes for every four columns.
+template <int kTokens>
+void unpacked_tile(const GemmTile& tile) {
+  __m256i sum[kTokens][2];
+  clear(sum);
+  const uint8_t* codes = tile.codes;
+  const int8_t* q = tile.q;
+  for (const int8_t* end = q + tile.columns; q < end; q += 4) {
+    const __m256i w[2] = {load_bytes(codes), load_bytes(codes + 32)};
+    accumulate<Maddubs>(w, q, tile.q_stride, sum);
+    codes += 64;
+  }
+  store_tile<Maddubs>(tile, sum);
+}
+
+void unpack_block(const uint8_t* packed, int64_t columns, uint8_t* codes) {
+  const __m256i field = _mm256_set1_epi8(3);
+  for (int64_t k = 0; k < columns; k += kStepColumns) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const __m256i v = load_bytes(packed + 32 * i);
+      __m256i* out = reinterpret_cast<__m256i*>(codes + 32 * i);
+      _mm256_store_si256(out, _mm256_and_si256(v, field));
+      _mm256_store_si256(out + 2, _mm256_and_si256(_mm256_srli_epi16(v, 2), field));
+      _mm256_store_si256(out + 4, _mm256_and_si256(_mm256_srli_epi16(v, 4), field));
+      _mm256_store_si256(out + 6, _mm256_and_si256(_mm256_srli_epi16(v, 6), field));
+    }
+    packed += kStepBytes;
+    codes += 4 * kStepBytes;
+  }
+}
+
+// A block of unpacked codes of several panels stays in the first-level cache while tiles of tokens pass; each tile's
+// activations are used by all of them.
+constexpr int64_t kGroupPanels = 4;
+
+void gemm_group(const TernaryMatmul& problem, int64_t first_panel, int64_t panels, int64_t first_token,
+                int64_t tokens) {
+  static constexpr TileFunction kTiles[kTileTokens] = {unpacked_tile<1>, unpacked_tile<2>, unpacked_tile<3>,
+                                                       unpacked_tile<4>, unpacked_tile<5>, unpacked_tile<6>};
+  constexpr int64_t kCodes = kBlockColumns * kPanelRows;
+  alignas(64) uint8_t codes[kGroupPanels * kCodes];
+  const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
+  for (int64_t k = 0; k < problem.columns; k += kBlockColumns) {
+    const int64_t columns = problem.columns - k < kBlockColumns ? problem.columns - k : kBlockColumns;
+    for (int64_t i = 0; i < panels; ++i) {
+      unpack_block(packed_at(problem, first_panel + i, k), columns, codes + i * kCodes);
+    }
+    int64_t token = first_token;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
+      const TileFunction multiply = kTiles[tile_tokens - 1];
+      for (int64_t i = 0; i < panels; ++i) {
+        multiply(tile_at(problem, first_panel + i, token, k, kBlockColumns, codes + i * kCodes));
+      }
+      token += tile_tokens;
     }
   }
-};
+}
+
+void gemm_2bit(const TernaryMatmul& problem) {
+  static constexpr TileFunction kPackedTiles[kTileTokens] = {
+      packed_tile<Maddubs, 1>, packed_tile<Maddubs, 2>, packed_tile<Maddubs, 3>,
+      packed_tile<Maddubs, 4>, packed_tile<Maddubs, 5>, packed_tile<Maddubs, 6>,
+  };
+  constexpr int64_t kFewTokens = 8;
+  if (problem.tokens == 1) return gemv_2bit(problem);
+  if (problem.tokens <= kFewTokens) return multiply_in_tiles<kBlockColumns>(problem, kPackedTiles);
+  const int64_t block = block_tokens(problem.columns);
+  for (int64_t token = 0; token < problem.tokens; token += block) {
+    const int64_t tokens = problem.tokens - token < block ? problem.tokens - token : block;
+    for (int64_t panel = 0; panel < problem.panels_used; panel += kGroupPanels) {
+      const int64_t left = problem.panels_used - panel;
+      gemm_group(problem, panel, left < kGroupPanels ? left : kGroupPanels, token, tokens);
+    }
+  }
+}
 
 // ---- Quantisation
 
@@ -443,7 +520,7 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
 const KernelSet kAvx2Kernels = {
     "avx2",
     avx2::kFeatures,
-    {{k2BitLayout, avx2::pack_2bit, avx2::Maddubs::gemv, avx2::gemm_2bit<avx2::Maddubs>}},
+    {{k2BitLayout, avx2::pack_2bit, avx2::gemv_2bit, avx2::gemm_2bit}},
     avx2::quantize,
     avx2::dequantize,
     avx2::dense_matmul,

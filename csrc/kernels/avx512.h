@@ -103,9 +103,12 @@ struct PanelTile {
   const uint8_t* codes;
   int64_t panel_stride;  // bytes
   int64_t panels;
-  const uint8_t* next;  // what will be read after them
-  int64_t columns;      // at most kFieldColumns
-  const int8_t* q;      // (tokens, q_stride)
+  // What will be read after them: for each step and panel a cache line, so many bytes apart.
+  const uint8_t* next;
+  int64_t next_step;
+  int64_t next_panel;
+  int64_t columns;  // at most kFieldColumns
+  const int8_t* q;  // (tokens, q_stride)
   int64_t q_stride;
   const int32_t* q_sum;  // (tokens) for the first columns; null for later ones, which add to acc
   int32_t* acc;          // (tokens, acc_stride)

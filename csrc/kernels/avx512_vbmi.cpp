@@ -148,38 +148,31 @@ void gemv_1_6bit(const TernaryMatmul& problem) {
   }
 }
 
-// Codes to the 2-bit format. On the way `next` goes to the second-level cache, as many bytes as are decoded; what lies
-// behind these is given back.
-const uint8_t* decode_columns(const uint8_t* codes, int64_t columns, const LoadedTables& tables, const uint8_t* next,
-                              uint8_t* steps) {
+// Codes to the 2-bit format.
+void decode_columns(const uint8_t* codes, int64_t columns, const LoadedTables& tables, uint8_t* steps) {
   for (; columns >= kBlockColumns; columns -= kBlockColumns) {
     __m512i fifth = _mm512_setzero_si512();
     TRITIUM_UNROLL
     for (int s = 0; s < kBlockSteps; ++s) {
       const __m512i bytes = load_bytes(codes);
-      prefetch(next);
       _mm512_store_si512(steps, decode_four(bytes, tables));
       // The first comes to the lowest field.
       fifth = _mm512_or_si512(_mm512_srli_epi16(fifth, 2), decode_fifth(bytes, tables));
       codes += kStepBytes;
-      next += kStepBytes;
       steps += kStepBytes;
     }
     _mm512_store_si512(steps, fifth);
     steps += kStepBytes;
   }
   for (; columns > 0; columns -= kStepColumns) {
-    prefetch(next);
     _mm512_store_si512(steps, decode_four(load_bytes(codes), tables));
     codes += kStepBytes;
-    next += kStepBytes;
     steps += kStepBytes;
   }
-  return next;
 }
 
 // Panels are decoded once for a block of tokens, some columns of a tile of them at a time, which stay in the
-// first-level cache.
+// first-level cache; meanwhile the panels that follow are fetched as one sequential stream.
 void gemm_1_6bit(const TernaryMatmul& problem) {
   if (problem.tokens == 1) return gemv_1_6bit(problem);
   constexpr int64_t kPart = 8 * kBlockColumns, kPartBytes = k2BitLayout.panel_bytes(kPart);
@@ -194,15 +187,14 @@ void gemm_1_6bit(const TernaryMatmul& problem) {
       const uint8_t* codes = problem.panels + panel * bytes;
       const uint8_t* next = codes + panels * bytes;
       for (int64_t k = 0; k < columns; k += kPart) {
-        const int64_t part = columns - k < kPart ? columns - k : kPart;
-        for (int64_t i = 0; i < panels; ++i) {
-          next = decode_columns(codes + i * bytes, part, tables, next, steps + i * kPartBytes);
-        }
+        const int64_t part = columns - k < kPart ? columns - k : kPart, part_bytes = k1_6BitLayout.panel_bytes(part);
+        for (int64_t i = 0; i < panels; ++i) decode_columns(codes + i * bytes, part, tables, steps + i * kPartBytes);
         multiply_tokens(
-            {steps, kPartBytes, panels, steps, part, problem.q + first * columns + k, columns,
-             k == 0 ? problem.q_sum + first : nullptr, problem.acc + first * rows + panel * kPanelRows, rows},
+            {steps, kPartBytes, panels, next, panels * kStepBytes, kStepBytes, part, problem.q + first * columns + k,
+             columns, k == 0 ? problem.q_sum + first : nullptr, problem.acc + first * rows + panel * kPanelRows, rows},
             tokens);
-        codes += k1_6BitLayout.panel_bytes(part);
+        codes += part_bytes;
+        next += panels * part_bytes;
       }
     }
   }

@@ -123,14 +123,13 @@ TRITIUM_INLINE void add_columns(const __m512i (&w)[kPanels], const int8_t* q, in
   }
 }
 
-// The panels of a tile, and on the way the next ones to the second-level cache as one sequential stream: reading
-// several streams from memory is half as fast.
+// The panels of a tile, and on the way what comes next to the second-level cache.
 template <int kPanels>
 TRITIUM_INLINE void load_step(const PanelTile& tile, int64_t step, __m512i (&packed)[kPanels]) {
   TRITIUM_UNROLL
   for (int i = 0; i < kPanels; ++i) {
     packed[i] = load_bytes(tile.codes + i * tile.panel_stride + step * kStepBytes);
-    prefetch(tile.next + (kPanels * step + i) * kStepBytes);
+    prefetch(tile.next + step * tile.next_step + i * tile.next_panel);
   }
 }
 
@@ -235,7 +234,7 @@ void multiply_few_tokens(PanelTile tile, int64_t tokens) {
   for (int64_t left = tile.panels; left > 0; left -= 2) {
     kFewTokenTiles[left > 1][tokens - 1](tile);
     tile.codes += 2 * tile.panel_stride;
-    tile.next += 2 * tile.columns * kStepBytes / kStepColumns;
+    tile.next += 2 * tile.next_panel;
     tile.acc += 2 * kPanelRows;
   }
 }
@@ -265,9 +264,10 @@ void gemm_2bit(const TernaryMatmul& problem) {
     for (int64_t panel = 0; panel < problem.panels_used; panel += kTilePanels) {
       const int64_t left = problem.panels_used - panel, panels = left < kTilePanels ? left : kTilePanels;
       const uint8_t* codes = problem.panels + panel * bytes;
+      // The next panels are fetched as one sequential stream: reading several streams from memory is half as fast.
       for (int64_t k = 0; k < columns; k += kFieldColumns) {
         multiply_tokens(
-            {codes + k2BitLayout.panel_bytes(k), bytes, panels, codes + panels * bytes,
+            {codes + k2BitLayout.panel_bytes(k), bytes, panels, codes + panels * bytes, panels * kStepBytes, kStepBytes,
              columns - k < kFieldColumns ? columns - k : kFieldColumns, problem.q + first * columns + k, columns,
              k == 0 ? problem.q_sum + first : nullptr, problem.acc + first * rows + panel * kPanelRows, rows},
             tokens);

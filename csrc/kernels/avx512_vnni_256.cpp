@@ -15,7 +15,7 @@ constexpr uint32_t kFeatures = avx2::kFeatures | 0b10101000;
 const KernelSet kAvx512Vnni256Kernels = {
     "avx512_vnni_256",
     kFeatures,
-    {{k2BitLayout, avx2::pack_2bit, avx2::Vnni::gemv, avx2::gemm_2bit<avx2::Vnni>}},
+    {{k2BitLayout, avx2::pack_2bit, avx2::gemv_2bit, avx2::gemm_2bit}},
     avx2::quantize,
     avx2::dequantize,
     avx2::dense_matmul,

@@ -2,9 +2,6 @@
 // activations. A set brings it in a type `Product`:
 //   add(sum, codes, q)   `sum` and the products of 32 codes and activations
 //   widened(sum)         such a sum as int32
-//   kBlockColumns        columns of codes, at most 2, after which a sum is widened; a multiple of 16
-//   kGroupPanels         panels of which such a block of unpacked codes fits the first-level cache
-//   gemv(problem)        the product with one token
 #pragma once
 
 #include "kernels/avx2.h"
@@ -13,7 +10,14 @@ namespace tritium::kernels::avx2 {
 
 inline constexpr int kRegisterRows = 8;
 inline constexpr int kTileTokens = 6;
-inline constexpr int kFewTokens = 8;
+inline constexpr int kAhead = 4096;  // bytes to prefetch
+
+// Activations of so many tokens stay in the second-level cache.
+constexpr int64_t block_tokens(int64_t columns) {
+  constexpr int64_t kBlockBytes = int64_t{512} << 10, kLeast = 8 * kTileTokens;
+  const int64_t tokens = kBlockBytes / columns / kTileTokens * kTileTokens;
+  return tokens < kLeast ? kLeast : tokens;
+}
 
 // A block of columns of one panel.
 struct GemmTile {
@@ -63,21 +67,6 @@ TRITIUM_INLINE void store_tile(const GemmTile& tile, const __m256i (&sum)[kToken
   }
 }
 
-// Codes one a byte, 64 bytes for every four columns.
-template <class Product, int kTokens>
-static void unpacked_tile(const GemmTile& tile) {
-  __m256i sum[kTokens][2];
-  clear(sum);
-  const uint8_t* codes = tile.codes;
-  const int8_t* q = tile.q;
-  for (const int8_t* end = q + tile.columns; q < end; q += 4) {
-    const __m256i w[2] = {load_bytes(codes), load_bytes(codes + 32)};
-    accumulate<Product>(w, q, tile.q_stride, sum);
-    codes += 64;
-  }
-  store_tile<Product>(tile, sum);
-}
-
 template <int kField>
 TRITIUM_INLINE void shift_field(const __m256i (&packed)[2], __m256i (&w)[2]) {
   TRITIUM_UNROLL
@@ -89,7 +78,6 @@ TRITIUM_INLINE void shift_field(const __m256i (&packed)[2], __m256i (&w)[2]) {
 // Codes as in the panel.
 template <class Product, int kTokens>
 static void packed_tile(const GemmTile& tile) {
-  constexpr int kAhead = 4096;
   __m256i sum[kTokens][2];
   clear(sum);
   const uint8_t* codes = tile.codes;
@@ -109,23 +97,6 @@ static void packed_tile(const GemmTile& tile) {
     codes += kStepBytes;
   }
   store_tile<Product>(tile, sum);
-}
-
-static void unpack_block(const uint8_t* packed, int64_t columns, uint8_t* codes) {
-  const __m256i field = _mm256_set1_epi8(3);
-  for (int64_t k = 0; k < columns; k += kStepColumns) {
-    TRITIUM_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const __m256i v = load_bytes(packed + 32 * i);
-      __m256i* out = reinterpret_cast<__m256i*>(codes + 32 * i);
-      _mm256_store_si256(out, _mm256_and_si256(v, field));
-      _mm256_store_si256(out + 2, _mm256_and_si256(_mm256_srli_epi16(v, 2), field));
-      _mm256_store_si256(out + 4, _mm256_and_si256(_mm256_srli_epi16(v, 4), field));
-      _mm256_store_si256(out + 6, _mm256_and_si256(_mm256_srli_epi16(v, 6), field));
-    }
-    packed += kStepBytes;
-    codes += 4 * kStepBytes;
-  }
 }
 
 static const uint8_t* packed_at(const TernaryMatmul& problem, int64_t panel, int64_t k) {
@@ -148,66 +119,23 @@ static GemmTile tile_at(const TernaryMatmul& problem, int64_t panel, int64_t tok
 
 using TileFunction = void (*)(const GemmTile&);
 
-template <class Product>
-static void gemm_few_tokens(const TernaryMatmul& problem) {
-  static constexpr TileFunction kTiles[kTileTokens] = {
-      packed_tile<Product, 1>, packed_tile<Product, 2>, packed_tile<Product, 3>,
-      packed_tile<Product, 4>, packed_tile<Product, 5>, packed_tile<Product, 6>,
-  };
-  constexpr int64_t kBlock = Product::kBlockColumns;
-  const int64_t first = problem.tokens > kTileTokens ? (problem.tokens + 1) / 2 : problem.tokens;
-  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
-    for (int64_t k = 0; k < problem.columns; k += kBlock) {
-      const uint8_t* codes = packed_at(problem, panel, k);
-      kTiles[first - 1](tile_at(problem, panel, 0, k, kBlock, codes));
-      if (first == problem.tokens) continue;
-      kTiles[problem.tokens - first - 1](tile_at(problem, panel, first, k, kBlock, codes));
-    }
-  }
-}
-
-// A block of unpacked codes of some panels stays in the first-level cache while tiles of tokens pass; each tile's
-// activations are used by all of them.
-template <class Product>
-static void gemm_group(const TernaryMatmul& problem, int64_t first_panel, int64_t panels, int64_t first_token,
-                       int64_t tokens) {
-  static constexpr TileFunction kTiles[kTileTokens] = {
-      unpacked_tile<Product, 1>, unpacked_tile<Product, 2>, unpacked_tile<Product, 3>,
-      unpacked_tile<Product, 4>, unpacked_tile<Product, 5>, unpacked_tile<Product, 6>,
-  };
-  constexpr int64_t kBlock = Product::kBlockColumns, kCodes = kBlock * kPanelRows;
-  alignas(64) uint8_t codes[Product::kGroupPanels * kCodes];
-  const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
-  for (int64_t k = 0; k < problem.columns; k += kBlock) {
-    const int64_t columns = problem.columns - k < kBlock ? problem.columns - k : kBlock;
-    for (int64_t i = 0; i < panels; ++i) {
-      unpack_block(packed_at(problem, first_panel + i, k), columns, codes + i * kCodes);
-    }
-    int64_t token = first_token;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t tile_tokens = tokens / tiles + (t < tokens % tiles ? 1 : 0);
-      const TileFunction multiply = kTiles[tile_tokens - 1];
-      for (int64_t i = 0; i < panels; ++i) {
-        multiply(tile_at(problem, first_panel + i, token, k, kBlock, codes + i * kCodes));
+// All panels times all tokens, in tiles of about the same size; kTiles[n - 1] takes n tokens and kBlock columns.
+template <int64_t kBlock>
+static void multiply_in_tiles(const TernaryMatmul& problem, const TileFunction (&tiles)[kTileTokens]) {
+  const int64_t block = block_tokens(problem.columns);
+  for (int64_t first = 0; first < problem.tokens; first += block) {
+    const int64_t tokens = problem.tokens - first < block ? problem.tokens - first : block;
+    const int64_t count = (tokens + kTileTokens - 1) / kTileTokens;
+    for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+      for (int64_t k = 0; k < problem.columns; k += kBlock) {
+        const uint8_t* codes = packed_at(problem, panel, k);
+        int64_t token = first;
+        for (int64_t t = 0; t < count; ++t) {
+          const int64_t tile_tokens = tokens / count + (t < tokens % count ? 1 : 0);
+          tiles[tile_tokens - 1](tile_at(problem, panel, token, k, kBlock, codes));
+          token += tile_tokens;
+        }
       }
-      token += tile_tokens;
-    }
-  }
-}
-
-template <class Product>
-static void gemm_2bit(const TernaryMatmul& problem) {
-  if (problem.tokens == 1) return Product::gemv(problem);
-  if (problem.tokens <= kFewTokens) return gemm_few_tokens<Product>(problem);
-  // A block of activations that stays in the second-level cache.
-  constexpr int64_t kBlockBytes = int64_t{512} << 10, kGroup = Product::kGroupPanels;
-  int64_t block = kBlockBytes / problem.columns / kTileTokens * kTileTokens;
-  if (block < 8 * kTileTokens) block = 8 * kTileTokens;
-  for (int64_t token = 0; token < problem.tokens; token += block) {
-    const int64_t tokens = problem.tokens - token < block ? problem.tokens - token : block;
-    for (int64_t panel = 0; panel < problem.panels_used; panel += kGroup) {
-      const int64_t left = problem.panels_used - panel;
-      gemm_group<Product>(problem, panel, left < kGroup ? left : kGroup, token, tokens);
     }
   }
 }

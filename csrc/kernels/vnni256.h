@@ -49,21 +49,65 @@ void gemv_panel(const uint8_t* codes, int64_t columns, const int8_t* q, int32_t 
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc + kRegisterRows), total[1]);
 }
 
-struct Vnni {
-  static constexpr int64_t kBlockColumns = 1024;
-  static constexpr int64_t kGroupPanels = 1;
+void gemv_2bit(const TernaryMatmul& problem) {
+  const int64_t bytes = k2BitLayout.panel_bytes(problem.columns);
+  for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
+    gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
+               problem.acc + panel * kPanelRows);
+  }
+}
 
+struct Vnni {
   TRITIUM_INLINE __m256i add(__m256i sum, __m256i codes, __m256i q) { return TRITIUM_DPBUSD(sum, codes, q); }
   TRITIUM_INLINE __m256i widened(__m256i sum) { return sum; }
-
-  static void gemv(const TernaryMatmul& problem) {
-    const int64_t bytes = k2BitLayout.panel_bytes(problem.columns);
-    for (int64_t panel = 0; panel < problem.panels_used; ++panel) {
-      gemv_panel(problem.panels + panel * bytes, problem.columns, problem.q, problem.q_sum[0],
-                 problem.acc + panel * kPanelRows);
-    }
-  }
 };
+
+TRITIUM_INLINE void mask_field(const __m256i (&packed)[2], char field, __m256i (&w)[2]) {
+  TRITIUM_UNROLL
+  for (int i = 0; i < 2; ++i) w[i] = _mm256_and_si256(packed[i], _mm256_set1_epi8(field));
+}
+
+// Two sums a register of rows, the second of odd fields four times as large, so that few tokens have enough sums for
+// the latency of the instruction, and fewer shifts.
+template <int kTokens>
+void field_tile(const GemmTile& tile) {
+  __m256i even[kTokens][2], odd[kTokens][2], w[2];
+  clear(even);
+  clear(odd);
+  const uint8_t* codes = tile.codes;
+  const int8_t* q = tile.q;
+  for (const int8_t* end = q + tile.columns; q < end; q += kStepColumns) {
+    _mm_prefetch(reinterpret_cast<const char*>(codes) + kAhead, _MM_HINT_T0);
+    __m256i packed[2] = {load_bytes(codes), load_bytes(codes + 32)};
+    mask_field(packed, 0x03, w);
+    accumulate<Vnni>(w, q, tile.q_stride, even);
+    mask_field(packed, 0x0C, w);
+    accumulate<Vnni>(w, q + 4, tile.q_stride, odd);
+    TRITIUM_UNROLL
+    for (int i = 0; i < 2; ++i) packed[i] = _mm256_srli_epi16(packed[i], 4);
+    mask_field(packed, 0x03, w);
+    accumulate<Vnni>(w, q + 8, tile.q_stride, even);
+    mask_field(packed, 0x0C, w);
+    accumulate<Vnni>(w, q + 12, tile.q_stride, odd);
+    codes += kStepBytes;
+  }
+  TRITIUM_UNROLL
+  for (int t = 0; t < kTokens; ++t) {
+    TRITIUM_UNROLL
+    for (int i = 0; i < 2; ++i) even[t][i] = _mm256_add_epi32(even[t][i], _mm256_srai_epi32(odd[t][i], 2));
+  }
+  store_tile<Vnni>(tile, even);
+}
+
+void gemm_2bit(const TernaryMatmul& problem) {
+  static constexpr TileFunction kTiles[kTileTokens] = {
+      field_tile<1>, field_tile<2>, field_tile<3>, packed_tile<Vnni, 4>, packed_tile<Vnni, 5>, packed_tile<Vnni, 6>,
+  };
+  // A block of codes stays in the first-level cache.
+  constexpr int64_t kBlockColumns = 2048;
+  if (problem.tokens == 1) return gemv_2bit(problem);
+  multiply_in_tiles<kBlockColumns>(problem, kTiles);
+}
 
 }  // namespace
 }  // namespace tritium::kernels::avx2
