@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <stdexcept>
 #include <system_error>
 #include <type_traits>
 
@@ -70,7 +71,10 @@ uint64_t section_checksum(std::span<const std::byte> bytes, ThreadPool& threads)
   return checksum(std::as_bytes(std::span(sums)), bytes.size());
 }
 
-size_t padding(uint64_t bytes) { return static_cast<size_t>(-bytes & (PackedCache::kSectionAlignment - 1)); }
+size_t padding(uint64_t bytes) {
+  constexpr size_t kAligned = PackedCache::kSectionAlignment;
+  return (kAligned - bytes % kAligned) % kAligned;
+}
 
 // The footer of a whole file, if what it says of the file is possible.
 std::optional<Footer> read_footer(std::span<const std::byte> file, const Digest& key) {
@@ -233,6 +237,7 @@ std::shared_ptr<const PackedCache::Entry> PackedCache::find(const Digest& key, T
 }
 
 void PackedCache::store(const Digest& key, const std::vector<Section>& sections, ThreadPool& threads) {
+  if (sections.size() > kMaxSections) throw std::length_error("[cache] too many sections");
   Footer footer = {};
   std::memcpy(footer.magic, kMagic, sizeof kMagic);
   footer.version = kVersion;
