@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <stdexcept>
 #include <system_error>
 #include <type_traits>
 
@@ -70,7 +71,10 @@ uint64_t section_checksum(std::span<const std::byte> bytes, ThreadPool& threads)
   return checksum(std::as_bytes(std::span(sums)), bytes.size());
 }
 
-size_t padding(uint64_t bytes) { return static_cast<size_t>(-bytes & (PackedCache::kSectionAlignment - 1)); }
+size_t padding(uint64_t bytes) {
+  constexpr size_t kAligned = PackedCache::kSectionAlignment;
+  return (kAligned - bytes % kAligned) % kAligned;
+}
 
 // The footer of a whole file, if what it says of the file is possible.
 std::optional<Footer> read_footer(std::span<const std::byte> file, const Digest& key) {
@@ -109,15 +113,20 @@ std::optional<Sections> read_sections(std::span<const std::byte> file, const Dig
   return sections;
 }
 
-// A copy of a mapped file, whose pages are given back on the way.
-MemoryPool::Buffer copy_file(const MappedFile& file, ThreadPool& threads, MemoryPool& pool) {
+// A copy of a mapped file, whose pages are given back on the way; nullptr if the pool has no room.
+std::shared_ptr<const MemoryPool::Buffer> copy_file(const MappedFile& file, ThreadPool& threads, MemoryPool& pool) {
   const std::span<const std::byte> bytes = file.bytes();
-  MemoryPool::Buffer copy = pool.allocate(bytes.size(), kWeightsMemory);
+  MemoryPool::Buffer copy;
+  try {
+    copy = pool.allocate(bytes.size(), kWeightsMemory);
+  } catch (const MemoryLimitError&) {
+    return nullptr;
+  }
   for_each_chunk(bytes.size(), threads, [&](size_t, size_t first, size_t count) {
     std::memcpy(copy.as<std::byte>() + first, bytes.data() + first, count);
     file.drop(first, count);
   });
-  return copy;
+  return std::make_shared<const MemoryPool::Buffer>(std::move(copy));
 }
 
 struct CachedFile {
@@ -203,35 +212,32 @@ std::shared_ptr<const PackedCache::Entry> PackedCache::find(const Digest& key, T
   const fs::path path = path_of(key);
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return nullptr;
-  auto entry = std::make_shared<Entry>();
   try {
     std::shared_ptr<const MappedFile> file = MappedFile::open(path);
-    const std::span<const std::byte> bytes = file->bytes();
-    File::prefer_huge_pages(bytes.data(), bytes.size());
-    std::optional<Sections> sections = read_sections(bytes, key, threads);
-    if (!sections) {
-      file.reset();  // Windows removes no mapped file
-      fs::remove(path, ignored);
-      return nullptr;
-    }
-    fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
+    std::span<const std::byte> bytes = file->bytes();
+    auto entry = std::make_shared<Entry>();
     entry->owner_ = file;
-    entry->sections_ = std::move(*sections);
-    if (File::uses_huge_pages(bytes.data(), bytes.size())) return entry;
-    const auto copy = std::make_shared<MemoryPool::Buffer>(copy_file(*file, threads, pool));
-    for (auto& [name, section] : entry->sections_) {
-      section = {copy->as<const std::byte>() + (section.data() - bytes.data()), section.size()};
+    File::prefer_huge_pages(bytes.data(), bytes.size());
+    if (!File::uses_huge_pages(bytes.data(), bytes.size())) {
+      if (const auto copy = copy_file(*file, threads, pool)) {
+        bytes = {copy->as<const std::byte>(), bytes.size()};
+        entry->owner_ = copy;
+      }
     }
-    entry->owner_ = copy;
-    return entry;
-  } catch (const MemoryLimitError&) {  // the mapping will do
-    return entry;
+    if (std::optional<Sections> sections = read_sections(bytes, key, threads)) {
+      fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
+      entry->sections_ = std::move(*sections);
+      return entry;
+    }
   } catch (const ModelLoadError&) {  // it cannot be read, or has gone
     return nullptr;
   }
+  fs::remove(path, ignored);  // now that it is mapped no more, which Windows asks for
+  return nullptr;
 }
 
 void PackedCache::store(const Digest& key, const std::vector<Section>& sections, ThreadPool& threads) {
+  if (sections.size() > kMaxSections) throw std::length_error("[cache] too many sections");
   Footer footer = {};
   std::memcpy(footer.magic, kMagic, sizeof kMagic);
   footer.version = kVersion;

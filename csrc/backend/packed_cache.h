@@ -81,7 +81,7 @@ class PackedCache {
   // which are slower to read, it is copied into huge pages of the pool if that has room. A damaged file is removed.
   std::shared_ptr<const Entry> find(const Digest& key, ThreadPool& threads, MemoryPool& pool);
 
-  // Keeps an entry, after making room for it. Nothing happens to one that is larger than max_bytes.
+  // Keeps an entry of at most kMaxSections, after making room for it. Nothing happens to one larger than max_bytes.
   void store(const Digest& key, const std::vector<Section>& sections, ThreadPool& threads);
 
  private:

@@ -47,7 +47,8 @@ class File {
   static void drop(const std::byte* data, size_t bytes) noexcept;
   // Advice that the mapped bytes are worth huge pages, where the system knows such advice.
   static void prefer_huge_pages(const std::byte* data, size_t bytes) noexcept;
-  // Whether nearly all of a mapping that was read lies in huge pages; false only where the system says so.
+  // Whether the system maps nearly all of these bytes in huge pages, of each of which it reads one byte; false only
+  // where it says so.
   static bool uses_huge_pages(const std::byte* data, size_t bytes) noexcept;
 
  private:

@@ -113,6 +113,7 @@ bool File::uses_huge_pages(const std::byte* data, size_t bytes) noexcept {
   // Linux tells it for each mapping: a line "7f00-7fff r--p ..." and then lines "FilePmdMapped:  2048 kB".
   std::FILE* mappings = std::fopen("/proc/self/smaps", "re");
   if (!mappings) return true;
+  for (size_t i = 0; i < bytes; i += kHugePage) static_cast<void>(static_cast<volatile const std::byte*>(data)[i]);
   const auto address = reinterpret_cast<uintptr_t>(data);
   bool found = false;
   uint64_t kilobytes = UINT64_MAX;
