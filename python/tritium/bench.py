@@ -84,6 +84,7 @@ def run_bench(
     source: str | Path | Geometry | None = None,
     *,
     threads: int | None = None,
+    kv_dtype: str = "f16",
     prompt: int = 128,
     generate: int = 64,
     rounds: int = 3,
@@ -115,7 +116,9 @@ def run_bench(
     begin = time.perf_counter()
     if not synthetic:
         model = load(source).core
-    session = _core.Session(engine.core, model, _context(model, prompt, generate), 1)
+    session = _core.Session(
+        engine.core, model, _context(model, prompt, generate), 1, kv_dtype=kv_dtype
+    )
     load_s = time.perf_counter() - begin
     tokens = np.random.default_rng(1).integers(0, model.config.vocab_size, prompt).tolist()
     _feed(session, tokens, 2)

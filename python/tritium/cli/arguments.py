@@ -67,11 +67,22 @@ def _variable(flags: tuple[str, ...]) -> str:
 def add_model_options(
     parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
 ) -> None:
-    """-m, -c, -t, --device: what runs, and on what. `context` says what -c means."""
+    """-m, -c, -t, --device, --kv-dtype: what runs, and on what. `context` says what -c means."""
     add_model_option(parser)
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
     add_option(parser, "--device", default="auto", metavar="NAME", help="auto or cpu")
+    add_kv_dtype_option(parser)
+
+
+def add_kv_dtype_option(parser: argparse.ArgumentParser) -> None:
+    add_option(
+        parser,
+        "--kv-dtype",
+        default="f16",
+        metavar="NAME",
+        help="keys and values of past tokens as f16, or as int8 in half the memory",
+    )
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:

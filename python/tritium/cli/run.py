@@ -36,6 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
         context_size=arguments.ctx_size,
         threads=arguments.threads,
         max_sequences=1,
+        kv_dtype=arguments.kv_dtype,
     ) as llm:
         for chunk in llm.stream(prompt, max_tokens=arguments.max_tokens, sampling=sampling):
             sys.stdout.write(chunk.text)
