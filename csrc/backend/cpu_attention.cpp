@@ -186,16 +186,18 @@ class Attention {
     int64_t page = slice_begin(slice);
     while (page < end) {
       const Item item = item_at(page);
+      const uint8_t* after = item.end < end ? page_of(item_at(item.end), 0) : nullptr;
       if (item.tile->tokens == 1) {
-        attend(item, page - item.begin, std::min(end, item.end) - item.begin, space);
+        attend(item, page - item.begin, std::min(end, item.end) - item.begin, after, space);
       } else if (page == item.begin) {
-        attend(item, 0, item.end - item.begin, space);
+        attend(item, 0, item.end - item.begin, after, space);
       }
       page = item.end;
     }
   }
 
-  void attend(const Item& item, int64_t first, int64_t last, const Workspace& space) const {
+  // Pages [first, last) of the item; `after` is what will be read then, or null.
+  void attend(const Item& item, int64_t first, int64_t last, const uint8_t* after, const Workspace& space) const {
     const AttentionTile& tile = *item.tile;
     const int64_t pages = item.end - item.begin;
     if (!tiles_.share_sequences && last == pages) append(tile, item.kv_head, space);
@@ -204,8 +206,8 @@ class Attention {
       const bool whole = first == 0 && page == 0;
       const int64_t token = std::max(page * kTokensPerPage - tile.position, int64_t{0});  // the first that sees it
       const int64_t query = token * group_, queries = (tile.tokens - token) * group_;
-      attend_page(item, page, page + 1 < last ? page + 1 : page, token, (whole ? space.total : space.part) + query,
-                  space);
+      const uint8_t* next = page + 1 < last ? page_of(item, page + 1) : after ? after : page_of(item, page);
+      attend_page(item, page, next, token, (whole ? space.total : space.part) + query, space);
       for (int64_t i = query; i < query + queries && !whole; ++i) {
         if (first == 0) {
           pass_.kernels.merge_attention(space.part[i], head_dim_, &space.total[i]);
@@ -236,7 +238,7 @@ class Attention {
     }
   }
 
-  void attend_page(const Item& item, int64_t page, int64_t next, int64_t first_token, AttentionPart* parts,
+  void attend_page(const Item& item, int64_t page, const uint8_t* next, int64_t first_token, AttentionPart* parts,
                    const Workspace& space) const {
     const int64_t first = first_token * group_, queries = item.tile->tokens * group_ - first;
     for (int64_t i = 0; i < queries; ++i) {
@@ -246,9 +248,7 @@ class Attention {
     const void* q = int8_ ? static_cast<const void*>(space.q_codes() + first * codes_width())
                           : static_cast<const void*>(space.q + first * head_dim_);
     const auto kernel = int8_ ? pass_.kernels.attend_page_int8 : pass_.kernels.attend_page_f16;
-    kernel({page_of(item, page), page_of(item, next), q, space.q_multipliers + first, queries, space.seen, head_dim_,
-            scale_},
-           parts);
+    kernel({page_of(item, page), next, q, space.q_multipliers + first, queries, space.seen, head_dim_, scale_}, parts);
   }
 
   void merge_kept(const Item& item) const {

@@ -113,6 +113,7 @@ def run_bench(
     source: str | Path | Geometry | None = None,
     *,
     threads: int | None = None,
+    kv_dtype: str = "f16",
     prompt: int = 128,
     generate: int = 64,
     rounds: int = 3,
@@ -151,7 +152,9 @@ def run_bench(
     if not synthetic:
         model = load(source).core
     context = _context(model, prompt, generate, depth, plotted=plot is not None)
-    session = _core.Session(engine.core, model, context, batch + (depth is not None), head=head)
+    session = _core.Session(
+        engine.core, model, context, batch + (depth is not None), kv_dtype=kv_dtype, head=head
+    )
     load_s = time.perf_counter() - begin
     tokens = np.random.default_rng(1).integers(0, model.config.vocab_size, context).tolist()
     first_prompt_s = _answer(session, [tokens[:prompt]] * batch, 2).prefill_s

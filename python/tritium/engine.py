@@ -84,9 +84,14 @@ class InferenceEngine:
         ids = as_token_ids(x, vocab_size=model.config.vocab_size, where="infer")
         return self.core.infer(model.core, np.asarray(ids, dtype=np.int32))
 
-    def plan(self, model: Model, *, context_size: int | None = None) -> _core.ExecutionPlan:
-        """What this engine would run for `model`, and its memory. Nothing is allocated."""
-        return self.core.plan(model.core, context_size)
+    def plan(
+        self, model: Model, *, context_size: int | None = None, kv_dtype: str = "f16"
+    ) -> _core.ExecutionPlan:
+        """What this engine would run for `model`, and its memory. Nothing is allocated.
+
+        Options as in `LLM`.
+        """
+        return self.core.plan(model.core, context_size, kv_dtype=kv_dtype)
 
     def memory_usage(self) -> _core.MemoryUsage:
         """Bytes in use now, by kind."""

@@ -94,6 +94,16 @@ def test_run_gives_the_same_text_by_argument_stdin_and_environment(answer, argum
     assert done.stdout == answer.text + "\n"
 
 
+def test_run_takes_the_type_of_keys_and_values():
+    done = tritium("run", PROMPT, "-n", "24", "--kv-dtype", "int8")
+    assert done.returncode == 0, done.stderr
+    with LLM(kv_dtype="int8") as llm:
+        assert done.stdout == llm.generate(PROMPT, max_tokens=24).text + "\n"
+    done = tritium("run", PROMPT, "-n", "1", "--kv-dtype", "f32")
+    assert done.returncode == 1
+    assert "unknown kv_dtype 'f32'; known are f16, int8" in done.stderr
+
+
 def test_run_takes_the_sampling_options():
     arguments = ("run", PROMPT, "-n", "20", "--temp", "3", "--top-k", "50", "--top-p", "0.95")
     arguments += ("--min-p", "0.001", "--repeat-penalty", "1.2")
@@ -283,6 +293,8 @@ def test_show_prints_json():
     assert facts["plan"]["steps"]
     larger = json.loads(tritium("show", "--json", "-c", "200").stdout)
     assert larger["memory"]["kv_cache"] > memory["kv_cache"]
+    smaller = json.loads(tritium("show", "--json", "-c", "200", "--kv-dtype", "int8").stdout)
+    assert smaller["memory"]["kv_cache"] < 0.6 * larger["memory"]["kv_cache"]
     assert "plan" not in larger
 
 

@@ -67,8 +67,8 @@ def _variable(flags: tuple[str, ...]) -> str:
 def add_model_options(
     parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
 ) -> None:
-    """-m, -c, -t, --device, --optimization-level: what runs, and on what. `context` says what -c
-    means.
+    """-m, -c, -t, --device, --optimization-level, --kv-dtype: what runs, and on what. `context`
+    says what -c means.
     """
     add_model_option(parser)
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
@@ -80,6 +80,17 @@ def add_model_options(
         default="basic",
         metavar="NAME",
         help="none, basic or aggressive; the answer is the same",
+    )
+    add_kv_dtype_option(parser)
+
+
+def add_kv_dtype_option(parser: argparse.ArgumentParser) -> None:
+    add_option(
+        parser,
+        "--kv-dtype",
+        default="f16",
+        metavar="NAME",
+        help="keys and values of past tokens as f16, or as int8 in half the memory",
     )
 
 

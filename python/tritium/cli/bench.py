@@ -8,7 +8,7 @@ import sys
 
 from ..bench import BenchResult, find_geometry, run_bench
 from ..synthetic import EMBEDDINGS, GEOMETRIES
-from .arguments import add_model_option, add_option, add_switch
+from .arguments import add_kv_dtype_option, add_model_option, add_option, add_switch
 
 SUMMARY = "measure a model's speed beside the limits of this machine"
 DESCRIPTION = """\
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"random weights of a published size instead: {', '.join(GEOMETRIES)}",
     )
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
+    add_kv_dtype_option(parser)
     add_option(parser, "--prompt", type=int, default=128, help="tokens of the prompt")
     add_option(parser, "--generate", type=int, default=64, help="tokens to generate")
     add_option(parser, "--rounds", type=int, default=3, help="how often; medians are reported")
@@ -60,6 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
     result = run_bench(
         arguments.model if arguments.synthetic is None else find_geometry(arguments.synthetic),
         threads=arguments.threads,
+        kv_dtype=arguments.kv_dtype,
         prompt=arguments.prompt,
         generate=arguments.generate,
         rounds=arguments.rounds,

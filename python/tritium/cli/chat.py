@@ -42,6 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             optimization_level=arguments.optimization_level,
             max_sequences=1,
+            kv_dtype=arguments.kv_dtype,
         ) as llm,
         llm.conversation(
             system=arguments.system,

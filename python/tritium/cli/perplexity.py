@@ -36,6 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
         context_size=arguments.ctx_size,
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
+        kv_dtype=arguments.kv_dtype,
     ) as llm:
         result = _measure(llm, text, arguments.ctx_size, arguments.stride)
     print(json.dumps(result.as_dict(), indent=2) if arguments.json else as_text(result))

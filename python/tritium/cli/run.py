@@ -37,6 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
         max_sequences=1,
+        kv_dtype=arguments.kv_dtype,
     ) as llm:
         for chunk in llm.stream(prompt, max_tokens=arguments.max_tokens, sampling=sampling):
             sys.stdout.write(chunk.text)
