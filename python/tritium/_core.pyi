@@ -2,7 +2,7 @@
 `tritium`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,9 @@ class ExecutionPlan:
 
     @property
     def weight_bytes_per_token(self) -> int:
-        """Bytes of packed and dense weights that generating one token reads."""
+        """Bytes of packed and dense weights that generating one token reads; of a screened head,
+        its small copy without the few rows that are computed in floats.
+        """
 
     def describe(self) -> str:
         """Steps with their inputs, outputs and places in the arena, as text."""
@@ -242,7 +244,10 @@ class InferenceEngine:
         max_sequences: int = 1,
         head: str = "auto",
     ) -> ExecutionPlan:
-        """The plan that this engine would run; nothing is allocated or packed."""
+        """The plan that this engine would run; nothing is allocated or packed.
+
+        OptimizationError for an unknown head, or one that this model cannot have.
+        """
 
     def infer(self, model: Model, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits (tokens, vocab_size) of one sequence of ids (tokens,)."""

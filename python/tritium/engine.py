@@ -55,9 +55,14 @@ class InferenceEngine:
         ids = as_token_ids(x, vocab_size=model.config.vocab_size, where="infer")
         return self.core.infer(model.core, np.asarray(ids, dtype=np.int32))
 
-    def plan(self, model: Model, *, context_size: int | None = None) -> _core.ExecutionPlan:
-        """What this engine would run for `model`, and its memory. Nothing is allocated."""
-        return self.core.plan(model.core, context_size)
+    def plan(
+        self, model: Model, *, context_size: int | None = None, head: str = "auto"
+    ) -> _core.ExecutionPlan:
+        """What this engine would run for `model`, and its memory. Nothing is allocated.
+
+        head: as for LLM. OptimizationError for one that does not exist.
+        """
+        return self.core.plan(model.core, context_size, head=head)
 
     def memory_usage(self) -> _core.MemoryUsage:
         """Bytes in use now, by kind."""

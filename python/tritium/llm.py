@@ -46,7 +46,8 @@ class LLM:
     head, else "full".
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
-    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
+    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit,
+    OptimizationError for a head that does not exist.
     """
 
     def __init__(

@@ -67,11 +67,18 @@ def _variable(flags: tuple[str, ...]) -> str:
 def add_model_options(
     parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
 ) -> None:
-    """-m, -c, -t, --device: what runs, and on what. `context` says what -c means."""
+    """-m, -c, -t, --device, --head: what runs, and on what. `context` says what -c means."""
     add_model_option(parser)
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
     add_option(parser, "--device", default="auto", metavar="NAME", help="auto or cpu")
+    add_option(
+        parser,
+        "--head",
+        default="auto",
+        metavar="NAME",
+        help="output head: auto, full, screened, screened8, or with other results int8, int4",
+    )
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:

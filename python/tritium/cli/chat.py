@@ -40,6 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
             arguments.device,
             context_size=arguments.ctx_size,
             threads=arguments.threads,
+            head=arguments.head,
             max_sequences=1,
         ) as llm,
         llm.conversation(

@@ -35,6 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.device,
         context_size=arguments.ctx_size,
         threads=arguments.threads,
+        head=arguments.head,
     ) as llm:
         result = _measure(llm, text, arguments.ctx_size, arguments.stride)
     print(json.dumps(result.as_dict(), indent=2) if arguments.json else as_text(result))

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     model = load(arguments.model)
     engine = InferenceEngine(arguments.device, threads=arguments.threads)
-    facts = describe_model(model, engine, context_size=arguments.ctx_size)
+    facts = describe_model(model, engine, context_size=arguments.ctx_size, head=arguments.head)
     if not arguments.plan:
         del facts["plan"]
     print(json.dumps(facts, indent=2) if arguments.json else as_table(facts))
@@ -33,11 +33,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def describe_model(
-    model: Model, engine: InferenceEngine, *, context_size: int | None = None
+    model: Model,
+    engine: InferenceEngine,
+    *,
+    context_size: int | None = None,
+    head: str = "auto",
 ) -> dict[str, Any]:
     """Facts about a model on an engine, ready for JSON. Sizes in bytes."""
     config = model.config
-    plan = engine.plan(model, context_size=context_size)
+    plan = engine.plan(model, context_size=context_size, head=head)
     tokenizer = find_tokenizer_file(model.folder)
     return {
         "name": model.name,
