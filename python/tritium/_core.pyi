@@ -295,11 +295,11 @@ class HeadStatistics:
 
     @property
     def tokens(self) -> int:
-        """Tokens that were chosen by screening."""
+        """Tokens that were to be chosen by screening."""
 
     @property
     def rows(self) -> int:
-        """Rows of the head that were computed in floats for them."""
+        """Rows of the head that were computed in floats for them, without those of full_tokens."""
 
     @property
     def full_tokens(self) -> int:
