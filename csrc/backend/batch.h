@@ -24,8 +24,8 @@ struct Candidate {
   float logit = 0;
 };
 
-// The logits of `forced`, and of all other tokens that may be among the `best` largest of the others (equals may be
-// left out only by what is larger), or, with a margin, that lie within `margin` of the largest of the others.
+// The logits of `forced`, and of all other tokens whose logits are no less than the `best` largest of the others, or,
+// with a margin, that lie within `margin` of the largest of the others; perhaps of some more.
 // Whoever then changes the logits of forced tokens alone and takes the `best` largest, or those within `margin` of the
 // largest, gets what the whole row would give: an other token among the best of all is among the best of the others,
 // and the largest of all is no less than the largest of the others.

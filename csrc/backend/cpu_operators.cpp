@@ -51,11 +51,15 @@ void store(const QuantizedRows& rows, int64_t row, const kernels::QuantizedRow& 
 
 void run(const ForwardPass& pass, const Step& step, const EmbeddingOp& op) {
   const DenseMatrix& table = pass.weights.dense[op.weight];
+  const StoredTensor& tensor = pass.weights.model->dense_weights()[static_cast<size_t>(op.weight)].tensor;
+  const uint64_t bytes = tensor.bytes / static_cast<uint64_t>(table.rows);
   float* y = pass.floats(step.outputs[0]);
   pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
+    std::vector<std::byte> scratch(bytes);
     for (int64_t row = begin; row < end; ++row) {
-      pass.kernels.widen(table.row(pass.token_ids[static_cast<size_t>(row)]), table.element, table.columns,
-                         y + row * table.columns);
+      const auto id = static_cast<uint64_t>(pass.token_ids[static_cast<size_t>(row)]);
+      const std::byte* weights = tensor.file->fetch(tensor.offset + id * bytes, bytes, scratch.data());
+      pass.kernels.widen(weights, table.element, table.columns, y + row * table.columns);
     }
   });
 }

@@ -16,8 +16,8 @@ namespace tritium {
 // What a screened head has done so far.
 struct HeadStatistics {
   int64_t tokens = 0;       // outputs that were screened
-  int64_t rows = 0;         // rows of the head that were computed for them
   int64_t full_tokens = 0;  // of the tokens, those that took the whole head after all
+  int64_t rows = 0;         // rows of the head that were computed for the others
 };
 
 // A model made ready for one backend: its plan and its packed weights.

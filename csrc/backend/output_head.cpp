@@ -6,6 +6,7 @@
 
 #include "backend/candidates.h"
 #include "backend/head_input.h"
+#include "base/float_environment.h"
 
 namespace tritium {
 namespace {
@@ -242,11 +243,10 @@ void HeadPass::screen(const std::vector<int64_t>& places) {
     for (size_t i = 0; i < rows.size(); ++i) {
       std::vector<Candidate>& found = rows[i].found;
       found.insert(found.end(), known[i].begin(), known[i].end());
-      statistics_->rows += static_cast<int64_t>(found.size());
-      if (!all_finite(found)) rows[i].full = true;
-      if (rows[i].full) {
+      if (rows[i].full || !all_finite(found)) {
         full.push_back(rows[i].place);
       } else {
+        statistics_->rows += static_cast<int64_t>(found.size());
         requests_[static_cast<size_t>(rows[i].place)].candidates = std::move(found);
       }
     }
@@ -264,6 +264,7 @@ int64_t head_scratch_size(int64_t vocab, int64_t queries) {
 
 void run_head(const OutputHead& head, const float* x, std::span<OutputRequest> requests, float* logits, float* scratch,
               HeadStatistics* statistics) {
+  const DefaultFloatEnvironment environment;  // what the bounds are derived for
   HeadPass pass(head, x, requests, logits, scratch, statistics);
   if (!head.screens) return pass.estimate_all();
   const auto rows = static_cast<int64_t>(requests.size());

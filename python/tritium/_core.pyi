@@ -205,7 +205,9 @@ class ExecutionPlan:
 
     @property
     def weight_bytes_per_token(self) -> int:
-        """Bytes of packed and dense weights that generating one token reads."""
+        """Bytes of packed and dense weights that generating one token reads; of a screened head,
+        its small copy without the few rows that are computed in floats.
+        """
 
     def describe(self) -> str:
         """Steps with their inputs, outputs and places in the arena, as text."""
@@ -250,7 +252,10 @@ class InferenceEngine:
         kv_dtype: str = "f16",
         head: str = "auto",
     ) -> ExecutionPlan:
-        """The plan that this engine would run; nothing is allocated or packed."""
+        """The plan that this engine would run; nothing is allocated or packed.
+
+        OptimizationError for an unknown head, or one that this model cannot have.
+        """
 
     def infer(self, model: Model, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits (tokens, vocab_size) of one sequence of ids (tokens,)."""
@@ -298,11 +303,11 @@ class HeadStatistics:
 
     @property
     def tokens(self) -> int:
-        """Tokens that were chosen by screening."""
+        """Tokens that were to be chosen by screening."""
 
     @property
     def rows(self) -> int:
-        """Rows of the head that were computed in floats for them."""
+        """Rows of the head that were computed in floats for them, without those of full_tokens."""
 
     @property
     def full_tokens(self) -> int:

@@ -85,13 +85,18 @@ class InferenceEngine:
         return self.core.infer(model.core, np.asarray(ids, dtype=np.int32))
 
     def plan(
-        self, model: Model, *, context_size: int | None = None, kv_dtype: str = "f16"
+        self,
+        model: Model,
+        *,
+        context_size: int | None = None,
+        kv_dtype: str = "f16",
+        head: str = "auto",
     ) -> _core.ExecutionPlan:
         """What this engine would run for `model`, and its memory. Nothing is allocated.
 
         Options as in `LLM`.
         """
-        return self.core.plan(model.core, context_size, kv_dtype=kv_dtype)
+        return self.core.plan(model.core, context_size, kv_dtype=kv_dtype, head=head)
 
     def memory_usage(self) -> _core.MemoryUsage:
         """Bytes in use now, by kind."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tritium import LLM, BatchProcessingError, SamplingOptions
+from tritium import LLM, BatchProcessingError, OptimizationError, SamplingOptions
 
 PROMPT = "Once upon a time"
 
@@ -39,6 +39,13 @@ def llm():
         ("seed", -1),
         ("seed", 2**63),
         ("seed", 1.0),
+        ("logit_bias", [1, 2]),
+        ("logit_bias", {-1: 0.0}),
+        ("logit_bias", {"a": 0.0}),
+        ("logit_bias", {1.0: 0.0}),
+        ("logit_bias", {1: float("inf")}),
+        ("logit_bias", {1: float("nan")}),
+        ("logit_bias", {1: "much"}),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_value_and_range(name, value):
@@ -130,6 +137,73 @@ def test_a_repetition_penalty_keeps_tokens_from_coming_back(llm):
     prompt = llm.tokenizer.encode(PROMPT)
     answer = llm.generate(prompt, max_tokens=24, sampling=options).token_ids
     assert len(set(prompt + answer)) == len(set(prompt)) + len(answer)
+
+
+def test_a_logit_bias_favours_and_forbids(llm):
+    greedy = llm.generate(PROMPT, max_tokens=8).token_ids
+    forbidden = SamplingOptions(logit_bias={greedy[0]: float("-inf")})
+    assert greedy[0] not in llm.generate(PROMPT, max_tokens=8, sampling=forbidden).token_ids
+    favoured = SamplingOptions(temperature=1.0, seed=1, logit_bias={7: 1000.0})
+    assert set(llm.generate(PROMPT, max_tokens=8, sampling=favoured).token_ids) == {7}
+
+
+def test_a_logit_bias_of_a_token_that_does_not_exist_is_refused_before_anything_runs(llm):
+    vocab = llm.model.config.vocab_size
+    with pytest.raises(BatchProcessingError, match=rf"{vocab}, which lies outside \[0, {vocab}\)"):
+        llm.stream(PROMPT, sampling=SamplingOptions(logit_bias={vocab: 1.0}))
+
+
+def test_a_logit_bias_is_a_copy_that_does_not_change():
+    bias = {1: 2.0}
+    options = SamplingOptions(logit_bias=bias)
+    bias[1] = 3.0
+    assert options.logit_bias == {1: 2.0}
+    with pytest.raises(TypeError):
+        options.logit_bias[1] = 4.0
+
+
+@pytest.mark.parametrize("head", ["screened", "screened8"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"repetition_penalty": 1.5},
+        {"temperature": 1.0, "top_k": 5},
+        {"temperature": 1.0, "top_k": 40, "top_p": 0.8},
+        {"temperature": 1.0, "min_p": 0.1},
+        {"temperature": 1.0, "min_p": 0.05, "repetition_penalty": 1.2, "logit_bias": {3: 4.0}},
+        {"logit_bias": {5: 3.0, 6: float("-inf")}, "repetition_penalty": 0.9},
+        {"temperature": 1.0, "top_p": 0.9},
+    ],
+)
+def test_a_screened_head_gives_the_tokens_of_the_full_one(full, screened, head, options):
+    sampling = SamplingOptions(**{"seed": 5, **options})
+    expected = full.generate([PROMPT, "The dog"], max_tokens=40, sampling=sampling)
+    answers = screened[head].generate([PROMPT, "The dog"], max_tokens=40, sampling=sampling)
+    assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
+
+
+@pytest.fixture(scope="module")
+def full():
+    with LLM(head="full") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def screened():
+    with LLM(head="screened") as four, LLM(head="screened8") as eight:
+        assert four.plan.steps[-1] == "screened_head"
+        yield {"screened": four, "screened8": eight}
+
+
+def test_the_head_of_a_small_model_is_full_unless_asked_otherwise(llm):
+    assert llm.plan.steps[-1] == "dense_matmul"
+    for head in ("int8", "int4"):
+        with LLM(head=head) as model:
+            assert model.plan.steps[-1] == f"{head}_head"
+            assert len(model.generate(PROMPT, max_tokens=4).token_ids) == 4
+    with pytest.raises(OptimizationError, match="unknown head 'int6'"):
+        LLM(head="int6")
 
 
 def test_log_probabilities_are_those_of_the_logits(llm):

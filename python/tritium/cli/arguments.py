@@ -67,8 +67,8 @@ def _variable(flags: tuple[str, ...]) -> str:
 def add_model_options(
     parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
 ) -> None:
-    """-m, -c, -t, --device, --optimization-level, --kv-dtype: what runs, and on what. `context`
-    says what -c means.
+    """-m, -c, -t, --device, --optimization-level, --kv-dtype, --head: what runs, and on what.
+    `context` says what -c means.
     """
     add_model_option(parser)
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
@@ -82,6 +82,13 @@ def add_model_options(
         help="none, basic or aggressive; the answer is the same",
     )
     add_kv_dtype_option(parser)
+    add_option(
+        parser,
+        "--head",
+        default="auto",
+        metavar="NAME",
+        help="output head: auto, full, screened, screened8, or with other results int8, int4",
+    )
 
 
 def add_kv_dtype_option(parser: argparse.ArgumentParser) -> None:

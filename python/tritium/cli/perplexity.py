@@ -37,6 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
         kv_dtype=arguments.kv_dtype,
+        head=arguments.head,
     ) as llm:
         result = _measure(llm, text, arguments.ctx_size, arguments.stride)
     print(json.dumps(result.as_dict(), indent=2) if arguments.json else as_text(result))

@@ -24,9 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     model = load(arguments.model)
-    engine = InferenceEngine(arguments.device, threads=arguments.threads)
+    engine = InferenceEngine(
+        arguments.device,
+        threads=arguments.threads,
+        optimization_level=arguments.optimization_level,
+    )
     facts = describe_model(
-        model, engine, context_size=arguments.ctx_size, kv_dtype=arguments.kv_dtype
+        model,
+        engine,
+        context_size=arguments.ctx_size,
+        kv_dtype=arguments.kv_dtype,
+        head=arguments.head,
     )
     if not arguments.plan:
         del facts["plan"]
@@ -40,10 +48,11 @@ def describe_model(
     *,
     context_size: int | None = None,
     kv_dtype: str = "f16",
+    head: str = "auto",
 ) -> dict[str, Any]:
     """Facts about a model on an engine, ready for JSON. Sizes in bytes."""
     config = model.config
-    plan = engine.plan(model, context_size=context_size, kv_dtype=kv_dtype)
+    plan = engine.plan(model, context_size=context_size, kv_dtype=kv_dtype, head=head)
     tokenizer = find_tokenizer_file(model.folder)
     return {
         "name": model.name,

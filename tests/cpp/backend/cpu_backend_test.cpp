@@ -89,6 +89,25 @@ TEST(CpuBackend, GivesTheSameBitsForEveryKernelSetAndKVDType) {
   }
 }
 
+TEST(CpuBackend, CountsTheSmallCopyOfAHeadAndPacksItOnce) {
+  const auto model = tiny_model();
+  auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
+  CpuBackend backend(1, kernels::best_kernel_set(), pool);
+  const PlanOptions full{OptimizationLevel::kBasic, 16, 300, 1, HeadFormat::kFull};
+  PlanOptions screened = full;
+  screened.head = HeadFormat::kScreened;
+  const int64_t copy = 7 * (64 + 16 * 64 + 16 * 4);  // panels of 16 rows, one group of columns
+  const ExecutionPlan plan = backend.plan(*model, screened);
+  EXPECT_EQ(plan.memory.weights, backend.plan(*model, full).memory.weights + copy);
+  EXPECT_EQ(plan.weight_bytes_per_token, backend.plan(*model, full).weight_bytes_per_token + copy - 101 * 48 * 4);
+  const auto first = backend.optimize_model(model, full);
+  const size_t before = pool->stats().active;
+  const auto second = backend.optimize_model(model, screened);
+  EXPECT_EQ(pool->stats().active, before + static_cast<size_t>(copy));
+  const auto third = backend.optimize_model(model, screened);
+  EXPECT_EQ(pool->stats().active, before + static_cast<size_t>(copy));
+}
+
 TEST(CpuBackend, GivesTheSameBitsForEveryThreadCount) {
   const auto tokens = random_tokens(150);
   for (KVDType dtype : kKVDTypes) {

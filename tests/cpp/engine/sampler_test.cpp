@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
+#include <optional>
 
 #include "error_text.h"
 
@@ -95,6 +98,103 @@ TEST(Sampler, RepetitionWindowForgetsOldTokens) {
   EXPECT_TRUE(sampler.recent().empty());
 }
 
+TEST(Sampler, LogitBiasIsAddedAfterThePenaltyAndCanForbid) {
+  Sampler sampler(options([](auto& o) {
+    o.repetition_penalty = 2, o.logit_bias = {{1, 0.5f}, {2, -std::numeric_limits<float>::infinity()}};
+  }));
+  EXPECT_FALSE(sampler.wants_argmax_only());
+  sampler.observe(std::vector<int32_t>{1});
+  EXPECT_EQ(sampler.sample(std::vector<float>{1.6f, 2, 9}).id, 0);  // 2 / 2 + 0.5 = 1.5
+  EXPECT_EQ(sampler.sample(std::vector<float>{1.4f, 2, 9}).id, 1);  // not (2 + 0.5) / 2
+  for (float top_p : {1.0f, 0.9f}) {
+    Sampler drawing(options([&](auto& o) {
+      o.temperature = 5, o.top_p = top_p, o.logit_bias = {{2, -std::numeric_limits<float>::infinity()}};
+    }));
+    EXPECT_EQ(ids_drawn(drawing, {1, 1, 9}), (std::vector<int32_t>{0, 1}));
+  }
+}
+
+// The query of each way to sample, answered from all logits by hand.
+TEST(Sampler, ChoosesFromCandidatesAsFromAllLogits) {
+  const std::vector<std::function<void(SamplingOptions&)>> ways = {
+      [](auto& o) { o.repetition_penalty = 3; },
+      [](auto& o) { o.temperature = 1, o.top_k = 5; },
+      [](auto& o) { o.temperature = 1, o.top_k = 30, o.top_p = 0.6f, o.repetition_penalty = 1.3f; },
+      [](auto& o) { o.temperature = 0.8f, o.min_p = 0.2f, o.logit_bias = {{4, 3.0f}, {8, -1.0f}}; },
+  };
+  for (const auto& change : ways) {
+    Sampler all(options(change)), few(options(change));
+    for (uint32_t round = 0; round < 300; ++round) {
+      std::vector<float> logits(100);
+      for (size_t i = 0; i < logits.size(); ++i) logits[i] = std::sin(static_cast<float>(i * i + 31 * round)) * 3;
+      logits[round % 100] = logits[(round + 7) % 100];
+      const std::optional<CandidateQuery> query = few.query();
+      ASSERT_TRUE(query);
+      std::vector<Candidate> others, candidates;
+      for (int32_t id = 0; id < 100; ++id) {
+        const bool forced = std::binary_search(query->forced.begin(), query->forced.end(), id);
+        (forced ? candidates : others).push_back({id, logits[static_cast<size_t>(id)]});
+      }
+      std::sort(others.begin(), others.end(), [](auto& a, auto& b) { return a.logit > b.logit; });
+      const size_t last = static_cast<size_t>(query->best) - 1;
+      const float least = query->margin ? others[0].logit - *query->margin : others[last].logit;
+      for (const Candidate& other : others) {
+        if (other.logit >= least) candidates.push_back(other);
+      }
+      const int32_t expected = all.sample(logits).id;
+      ASSERT_EQ(few.sample(candidates).id, expected);
+      all.observe(std::vector<int32_t>{expected});
+      few.observe(std::vector<int32_t>{expected});
+    }
+  }
+}
+
+TEST(Sampler, AsksForAllLogitsWhereItWeighsThemAll) {
+  const auto query = [](const std::function<void(SamplingOptions&)>& change) {
+    return Sampler(options(change)).query();
+  };
+  EXPECT_FALSE(query([](auto& o) { o.temperature = 1; }));
+  EXPECT_FALSE(query([](auto& o) { o.temperature = 1, o.top_p = 0.9f; }));
+  EXPECT_FALSE(query([](auto& o) { o.temperature = 1, o.top_p = 0.9f, o.min_p = 0.1f; }));
+  EXPECT_FALSE(query([](auto& o) { o.logprobs = 0; }));
+  EXPECT_EQ(query([](auto& o) { o.temperature = 1, o.top_k = 9; })->best, 9);
+  EXPECT_NEAR(query([](auto& o) { o.temperature = 2, o.min_p = 0.5f; })->margin.value(), 2 * std::log(2.0), 1e-5);
+}
+
+// Against the definition in the plain order of logits, with a vocabulary that fills many buckets.
+TEST(Sampler, TopPAndMinPOfAllLogitsKeepWhatASortedListKeeps) {
+  std::vector<float> logits(5000);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = 4 * std::sin(static_cast<float>(i * i % 7919));
+  std::vector<int32_t> order(logits.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  double total = 0;
+  for (float logit : logits) total += std::exp(static_cast<double>(logit) / 0.5);
+  for (float top_p : {0.001f, 0.1f, 0.5f, 0.9f}) {
+    for (float min_p : {0.0f, 0.5f, 0.9f}) {
+      std::vector<int32_t> kept;
+      double sum = 0;
+      for (int32_t id : order) {
+        const double weight = std::exp(static_cast<double>(logits[static_cast<size_t>(id)]) / 0.5);
+        const double best = std::exp(static_cast<double>(logits[static_cast<size_t>(order[0])]) / 0.5);
+        if (sum >= top_p * total || weight < min_p * best) break;
+        sum += weight;
+        kept.push_back(id);
+      }
+      Sampler sampler(options([&](auto& o) { o.temperature = 0.5f, o.top_p = top_p, o.min_p = min_p; }));
+      const auto counts = draw(sampler, logits, 20000);
+      for (const auto& [id, count] : counts) {
+        EXPECT_TRUE(std::find(kept.begin(), kept.end(), id) != kept.end()) << id << " of " << kept.size() << " kept";
+        const double p = std::exp(static_cast<double>(logits[static_cast<size_t>(id)]) / 0.5) / sum;
+        EXPECT_NEAR(count, 20000 * p, 6 * std::sqrt(20000 * p) + 3);
+      }
+      if (kept.size() < 200) {
+        EXPECT_EQ(counts.size(), kept.size()) << top_p << " " << min_p;
+      }
+    }
+  }
+}
+
 TEST(Sampler, TheSeedDecidesTheDraws) {
   const std::vector<float> logits(50, 0.0f);
   const auto sequence = [&](uint64_t seed) {
@@ -132,6 +232,11 @@ TEST(Sampler, RefusesOptionsOutOfRange) {
   EXPECT_TRUE(contains(refused([](auto& o) { o.repetition_penalty = 0; }), "repetition_penalty"));
   EXPECT_TRUE(contains(refused([](auto& o) { o.repetition_window = -1; }), "repetition_window"));
   EXPECT_TRUE(contains(refused([](auto& o) { o.logprobs = -2; }), "logprobs"));
+  EXPECT_TRUE(contains(refused([](auto& o) { o.logit_bias = {{-1, 0.0f}}; }), "id of a logit_bias"));
+  EXPECT_TRUE(
+      contains(refused([](auto& o) { o.logit_bias = {{1, INFINITY}}; }), "a logit_bias must lie in [-inf, inf)"));
+  EXPECT_TRUE(contains(refused([](auto& o) { o.logit_bias = {{1, NAN}}; }), "logit_bias"));
+  EXPECT_TRUE(contains(refused([](auto& o) { o.logit_bias = {{1, 0.0f}, {1, 2.0f}}; }), "token id 1 twice"));
 }
 
 }  // namespace

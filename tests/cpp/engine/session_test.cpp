@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <thread>
 
 #include "engine/engine_builder.h"
@@ -54,6 +56,81 @@ TEST(Session, GivesTheSameTokensForEveryThreadCount) {
   sampling.temperature = 1;
   sampling.seed = 11;
   EXPECT_EQ(generate(one, random_tokens(30), 60, sampling), generate(two, random_tokens(30), 60, sampling));
+}
+
+// Every way to sample that asks for few candidates, and two that need all logits.
+std::vector<SamplingOptions> ways_to_sample() {
+  std::vector<SamplingOptions> ways(9);
+  ways[1].repetition_penalty = 1.7f;
+  ways[2].temperature = 1, ways[2].top_k = 7;
+  ways[3].temperature = 1, ways[3].min_p = 0.3f;
+  ways[4].temperature = 2, ways[4].top_k = 20, ways[4].top_p = 0.7f, ways[4].min_p = 0.1f;
+  ways[5].logit_bias = {{3, 5.0f}, {17, -std::numeric_limits<float>::infinity()}, {60, 40.0f}};
+  ways[6].temperature = 1.5f, ways[6].min_p = 0.05f, ways[6].repetition_penalty = 0.8f;
+  ways[6].logit_bias = {{2, 30.0f}, {9, -3.0f}};
+  ways[7].temperature = 1;
+  ways[8].temperature = 1, ways[8].top_p = 0.8f;
+  return ways;
+}
+
+TEST(Session, GivesTheSameTokensWithAScreenedHeadAsWithAFullOne) {
+  Session full(make_engine(), tiny_model(), std::nullopt, 9, HeadFormat::kFull);
+  for (HeadFormat format : {HeadFormat::kScreened, HeadFormat::kScreened8}) {
+    for (int threads : {1, 2}) {
+      Session screened(make_engine(threads), tiny_model(), std::nullopt, 9, format);
+      for (const SamplingOptions& sampling : ways_to_sample()) {
+        EXPECT_EQ(generate(screened, random_tokens(20), 50, sampling), generate(full, random_tokens(20), 50, sampling));
+      }
+      const HeadStatistics statistics = screened.head_statistics();
+      EXPECT_EQ(statistics.tokens, 7 * 50);
+      EXPECT_EQ(statistics.full_tokens, 0);
+      EXPECT_LT(statistics.rows, 7 * 50 * 101);
+    }
+  }
+  EXPECT_EQ(full.head_statistics().tokens, 0);
+}
+
+TEST(Session, AScreenedHeadAnswersSeveralSequencesOfOneStep) {
+  Session full(make_engine(), tiny_model(), std::nullopt, 12, HeadFormat::kFull);
+  Session screened(make_engine(2), tiny_model(), std::nullopt, 12, HeadFormat::kScreened);
+  std::vector<std::vector<int32_t>> tokens[2];
+  for (Session* session : {&full, &screened}) {
+    std::vector<Feed> feeds;
+    for (const SamplingOptions& sampling : ways_to_sample()) {
+      feeds.push_back({session->open(sampling), random_tokens(20, static_cast<uint32_t>(feeds.size())), true});
+    }
+    for (int i = 0; i < 3; ++i) feeds.push_back({session->open({}), random_tokens(9 + static_cast<size_t>(i)), true});
+    for (int step = 0; step < 20; ++step) {
+      std::vector<int32_t>& ids = tokens[session == &full ? 0 : 1].emplace_back();
+      for (const SampledToken& token : session->step(feeds)) ids.push_back(token.id);
+      for (size_t i = 0; i < feeds.size(); ++i) feeds[i].token_ids = {ids[i]};
+    }
+  }
+  EXPECT_EQ(tokens[0], tokens[1]);
+}
+
+TEST(Session, AnApproximateHeadGivesLogitsNearThoseOfTheFullOne) {
+  Session full(make_engine(), tiny_model(), std::nullopt, 1, HeadFormat::kFull);
+  const auto tokens = random_tokens(20);
+  const FloatMatrix expected = full.logits(full.open({}), tokens);
+  for (const auto& [format, tolerance] : {std::pair{HeadFormat::kInt8, 0.3f}, {HeadFormat::kInt4, 5.0f}}) {
+    Session session(make_engine(), tiny_model(), std::nullopt, 1, format);
+    const FloatMatrix got = session.logits(session.open({}), tokens);
+    float largest = 0;
+    for (int64_t i = 0; i < got.rows * got.columns; ++i) {
+      largest = std::max(largest, std::fabs(got.data[static_cast<size_t>(i)] - expected.data[static_cast<size_t>(i)]));
+    }
+    EXPECT_LT(largest, tolerance);
+    EXPECT_GT(largest, tolerance / 100);
+  }
+}
+
+TEST(Session, RefusesABiasOutsideTheVocabulary) {
+  Session session(make_engine(), tiny_model(), std::nullopt, 1);
+  SamplingOptions sampling;
+  sampling.logit_bias = {{101, 1.0f}};
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { session.open(sampling); }),
+                       "token id 101, which lies outside [0, 101)"));
 }
 
 TEST(Session, GivesTheSameTokensAloneAndTogether) {

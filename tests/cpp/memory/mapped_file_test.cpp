@@ -53,6 +53,18 @@ TEST_P(MappedFileTest, ShowsTheBytesOfTheFile) {
   EXPECT_EQ(text_of(*file), text);
 }
 
+TEST_P(MappedFileTest, FetchesBytesFromAnyPlace) {
+  std::string text(50001, '\0');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7 >> 2);
+  const auto file = MappedFile::open(write("weights.bin", text), GetParam());
+  std::string scratch(text.size(), '\0');
+  for (size_t offset : {size_t{0}, size_t{1}, size_t{4095}, size_t{40000}}) {
+    const size_t count = std::min<size_t>(10001, text.size() - offset);
+    const std::byte* data = file->fetch(offset, count, reinterpret_cast<std::byte*>(scratch.data()));
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(data), count), text.substr(offset, count)) << offset;
+  }
+}
+
 TEST_P(MappedFileTest, OpensAnEmptyFile) {
   const auto file = MappedFile::open(write("empty", ""), GetParam());
   EXPECT_EQ(file->bytes().size(), 0u);

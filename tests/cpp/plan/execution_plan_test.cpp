@@ -148,6 +148,35 @@ TEST(ExecutionPlan, DescribesItself) {
   EXPECT_TRUE(contains(text, "   0  embedding            (token_ids) -> (model.embed_tokens@"));
 }
 
+TEST(ExecutionPlan, ChoosesTheHead) {
+  const auto head_of = [](OptimizationLevel level, HeadFormat head) {
+    return build_plan(tiny_model()->graph(), {level, 1, 300, 1, head});
+  };
+  const ExecutionPlan small = head_of(OptimizationLevel::kBasic, HeadFormat::kAuto);
+  EXPECT_EQ(small.options.head, HeadFormat::kFull);
+  EXPECT_EQ(small.head(), nullptr);
+  EXPECT_EQ(step_name(small.steps.back().kind), "dense_matmul");
+  for (const auto& [format, name] : {std::pair{HeadFormat::kScreened, "screened_head"},
+                                     {HeadFormat::kScreened8, "screened8_head"},
+                                     {HeadFormat::kInt8, "int8_head"},
+                                     {HeadFormat::kInt4, "int4_head"}}) {
+    const ExecutionPlan plan = head_of(OptimizationLevel::kBasic, format);
+    EXPECT_EQ(step_name(plan.steps.back().kind), name);
+    EXPECT_TRUE(contains(plan.describe(), std::string("head ") + std::string(head_format_name(format)) + "\n"));
+    EXPECT_EQ(parse_head_format(head_format_name(format)), format);
+    EXPECT_TRUE(contains(error_text<OptimizationError>([&] { head_of(OptimizationLevel::kNone, format); }),
+                         "level none runs the graph as it is"));
+  }
+  EXPECT_EQ(head_of(OptimizationLevel::kNone, HeadFormat::kAuto).options.head, HeadFormat::kFull);
+  EXPECT_TRUE(contains(error_text<OptimizationError>([] { parse_head_format("int6"); }), "unknown head 'int6'"));
+
+  ModelConfig large = tiny_config();
+  large.vocab_size = (int64_t{1} << 23) / large.hidden_size + 1;
+  const auto model = Model::create(large, tiny_source(large, WeightForm::kPacked));
+  EXPECT_EQ(build_plan(model->graph(), {OptimizationLevel::kBasic, 1, 300, 1}).options.head, HeadFormat::kScreened);
+  EXPECT_EQ(build_plan(model->graph(), {OptimizationLevel::kNone, 1, 300, 1}).options.head, HeadFormat::kFull);
+}
+
 TEST(ExecutionPlan, RefusesImpossibleOptions) {
   const auto model = tiny_model();
   EXPECT_TRUE(
