@@ -237,20 +237,6 @@ void bench_quantize(benchmark::State& state, const KernelSet& set, int64_t colum
   });
 }
 
-// Pages of one head over a context of 4096 tokens.
-void bench_attend_page(benchmark::State& state, const KernelSet& set, int64_t head_dim) {
-  constexpr int64_t kPages = 64;
-  const int64_t page = head_dim * kPageTokens;
-  std::vector<float> q(static_cast<size_t>(head_dim), 0.25f), values(static_cast<size_t>(head_dim));
-  std::vector<float> k(static_cast<size_t>(kPages * page), 0.5f), v(static_cast<size_t>(kPages * page), 0.125f);
-  AttentionPart part = {0.0f, 0.0f, values.data()};
-  int64_t index = 0;
-  measure(state, static_cast<double>(8 * page), "GB/s", nullptr, [&] {
-    set.attend_page({q.data(), k.data() + index * page, v.data() + index * page, head_dim, kPageTokens, 0.1f}, &part);
-    index = (index + 1) % kPages;
-  });
-}
-
 template <class... Args>
 void add_benchmark(const std::string& name, Args... args) {
   benchmark::RegisterBenchmark(name.c_str(), args...)->Unit(benchmark::kMicrosecond);
@@ -275,7 +261,6 @@ void add_benchmarks(const KernelSet& set) {
   for (int64_t columns : {2560, 6912}) {
     add_benchmark(prefix + "quantize/" + std::to_string(columns), bench_quantize, std::cref(set), columns);
   }
-  add_benchmark(prefix + "attend_page/128", bench_attend_page, std::cref(set), int64_t{128});
 }
 
 }  // namespace

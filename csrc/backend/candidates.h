@@ -16,8 +16,8 @@ inline bool before(const Candidate& a, const Candidate& b) {
 }
 
 // Calls visit(i) for i of [begin, end) where test(values[i]) holds, in order; blocks without such a value pass quickly.
-template <class Test, class Visit>
-void for_each_passing(const float* values, int64_t begin, int64_t end, Test test, Visit visit) {
+template <class Value, class Test, class Visit>
+void for_each_passing(const Value* values, int64_t begin, int64_t end, Test test, Visit visit) {
   constexpr int64_t kBlock = 64;
   for (int64_t first = begin; first < end; first += kBlock) {
     const int64_t last = std::min(first + kBlock, end);

@@ -48,7 +48,9 @@ class CpuModel final : public PreparedModel {
   std::vector<RopeTable> rope_tables_;
 };
 
-KVCacheShape cache_shape(const ModelConfig& config) { return {config.layers, config.kv_heads, config.head_dim}; }
+KVCacheShape cache_shape(const ModelConfig& config, KVDType dtype) {
+  return {config.layers, config.kv_heads, config.head_dim, dtype};
+}
 
 const DenseWeight& head_weight(const Model& model, const HeadStep& head) {
   return model.dense_weights()[static_cast<size_t>(head.weight)];
@@ -126,13 +128,13 @@ class Reservation {
 };
 
 // Adds one sequence's tokens to the pass; the output row range it will own.
-void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_position, const std::vector<float*>& pages) {
+void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_position, const std::vector<uint8_t*>& pages,
+              int64_t group) {
   const int64_t first_row = static_cast<int64_t>(pass.token_ids.size());
   const int64_t count = static_cast<int64_t>(input.token_ids.size());
   for (int64_t i = 0; i < count; ++i) {
     pass.token_ids.push_back(input.token_ids[static_cast<size_t>(i)]);
     pass.positions.push_back(first_position + i);
-    pass.pages.push_back(&pages);
     const bool last = i == count - 1;
     if (input.want != Want::kAll && (!last || input.want == Want::kNothing)) continue;
     pass.output_rows.push_back(first_row + i);
@@ -142,6 +144,7 @@ void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_posit
                                                                       : nullptr,
                                     {}});
   }
+  pass.attention_tiles.add(first_row, first_position, count, pages, group);
 }
 
 Candidate largest_of(const float* logits, int64_t vocab) {
@@ -173,8 +176,11 @@ SequenceOutput take_output(const SequenceInput& input, OutputRequest*& request, 
 
 }  // namespace
 
-CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool)
-    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {}
+CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
+                       std::optional<CacheOptions> cache)
+    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {
+  if (cache) cache_.emplace(*std::move(cache));
+}
 
 CpuBackend::~CpuBackend() = default;
 
@@ -189,11 +195,16 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
 }
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
-  ExecutionPlan plan = build_plan(model.graph(), options);
   const ModelConfig& config = model.config();
+  if (options.kv_dtype == KVDType::kInt8 && config.head_dim > kernels::kMaxInt8HeadDim) {
+    throw OptimizationError(concat("[plan] kv_dtype int8 takes a head_dim of at most ", kernels::kMaxInt8HeadDim,
+                                   ", the model has ", config.head_dim));
+  }
+  ExecutionPlan plan = build_plan(model.graph(), options);
   plan.memory.weights =
       packed_bytes(model) + packed_head_bytes(model, plan) + options.context_size * config.head_dim * 4;
-  plan.memory.kv_cache = cache_shape(config).bytes(options.context_size, options.max_sequences);
+  plan.memory.arena += attention_scratch_bytes(config, options, threads_.size());
+  plan.memory.kv_cache = cache_shape(config, options.kv_dtype).bytes(options.context_size, options.max_sequences);
   plan.memory.outputs =
       plan.values[plan.output].bytes(options.max_sequences) + head_scratch_bytes(plan, options.max_sequences);
   plan.weight_bytes_per_token = weight_bytes_per_token(model);
@@ -227,7 +238,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
     const Model* key = model.get();
-    weights = pack_weights(std::move(model), kernels_, threads_, *pool_);
+    weights = pack_weights(std::move(model), kernels_, threads_, *pool_, cache_ ? &*cache_ : nullptr);
     packed_[key] = weights;
   }
   if (head_step && !head) {
@@ -240,7 +251,9 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
 }
 
 std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
-  return std::make_unique<KVCache>(cache_shape(prepared.model().config()), prepared.plan().options.context_size, pool_);
+  const PlanOptions& options = prepared.plan().options;
+  return std::make_unique<KVCache>(cache_shape(prepared.model().config(), options.kv_dtype), options.context_size,
+                                   pool_);
 }
 
 BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) {
@@ -251,29 +264,24 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   Reservation reservation(cache, batch);
 
   MemoryPool::Buffer arena = pool_->allocate(static_cast<size_t>(plan.memory.arena), kArenaMemory);
-  std::vector<OutputRequest> requests;
-  ForwardPass pass{plan,
-                   cpu_model.weights(),
-                   cpu_model.rope_tables(),
-                   kernels_,
-                   threads_,
-                   cache.shape(),
-                   arena.as<std::byte>(),
-                   nullptr,
-                   {},
-                   {},
-                   {},
-                   {},
-                   requests,
-                   cpu_model.head(),
-                   nullptr,
-                   cpu_model.head_statistics()};
-  std::vector<std::vector<float*>> pages;
+  std::byte* base = arena.as<std::byte>();
+  const int64_t attention_scratch = attention_scratch_bytes(config, plan.options, threads_.size());
+  ForwardPass pass{.plan = plan,
+                   .weights = cpu_model.weights(),
+                   .rope_tables = cpu_model.rope_tables(),
+                   .kernels = kernels_,
+                   .threads = threads_,
+                   .cache_shape = cache.shape(),
+                   .arena = base,
+                   .attention_scratch = base + plan.memory.arena - attention_scratch,
+                   .head = cpu_model.head(),
+                   .head_statistics = cpu_model.head_statistics()};
+  std::vector<std::vector<uint8_t*>> pages;
   for (const SequenceInput& input : batch.sequences) pages.push_back(cache.pages(input.sequence));
   for (size_t i = 0; i < batch.sequences.size(); ++i) {
     const SequenceInput& input = batch.sequences[i];
     const int64_t first = cache.length(input.sequence) - static_cast<int64_t>(input.token_ids.size());
-    add_rows(pass, input, first, pages[i]);
+    add_rows(pass, input, first, pages[i], config.heads / config.kv_heads);
   }
 
   BatchOutput result;
@@ -282,8 +290,7 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
                                     kOutputMemory);
     pass.output = result.logits.as<float>();
   }
-  const auto queries =
-      std::count_if(requests.begin(), requests.end(), [](const auto& request) { return request.query; });
+  const auto queries = std::ranges::count_if(pass.output_requests, [](const auto& request) { return request.query; });
   MemoryPool::Buffer scratch;
   if (queries > 0 && head_scratch_bytes(plan, queries) > 0) {
     scratch = pool_->allocate(static_cast<size_t>(head_scratch_bytes(plan, queries)), kOutputMemory);
@@ -292,7 +299,7 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   for (const Step& step : plan.steps) run_step(pass, step);
 
   const float* logits = pass.output;
-  OutputRequest* request = requests.data();
+  OutputRequest* request = pass.output_requests.data();
   for (const SequenceInput& input : batch.sequences) {
     result.sequences.push_back(take_output(input, request, logits, config.vocab_size));
   }

@@ -3,8 +3,10 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "backend/inference_backend.h"
+#include "backend/packed_cache.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
@@ -16,8 +18,9 @@ struct PackedWeights;
 
 class CpuBackend final : public InferenceBackend {
  public:
-  // Everything that it allocates comes from `pool`.
-  CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool);
+  // Everything that it allocates comes from `pool`. Packed weights are kept in a cache if one is given.
+  CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
+             std::optional<CacheOptions> cache = std::nullopt);
   ~CpuBackend() override;
 
   DeviceKind device() const override { return DeviceKind::kCpu; }
@@ -37,6 +40,7 @@ class CpuBackend final : public InferenceBackend {
   ThreadPool threads_;
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
+  std::optional<PackedCache> cache_;
   // Weights in use, so that a model is packed once; the weights keep their model alive.
   std::map<const Model*, std::weak_ptr<const PackedWeights>> packed_;
   // Small copies of heads in use, by model and bits.

@@ -1,7 +1,6 @@
 #include "backend/cpu_operators.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 namespace tritium {
@@ -34,6 +33,14 @@ namespace {
 // int32 sums of a tile of tokens and panels; fits the first-level cache.
 constexpr int64_t kTileSums = 4096;
 constexpr int64_t kTileTokens = 32;
+
+// Memory of this thread for `count` floats, until its next call of this function. It grows to the widest row and stays,
+// so that a step of one token allocates nothing.
+float* scratch(int64_t count) {
+  thread_local std::vector<float> memory;
+  if (memory.size() < static_cast<size_t>(count)) memory.resize(static_cast<size_t>(count));
+  return memory.data();
+}
 
 int64_t width(const ForwardPass& pass, PlanValueId value) { return pass.plan.values[value].width; }
 
@@ -82,11 +89,11 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
   const float* weight = pass.weights.vectors[norm.weight].data();
   const QuantizedRows y = pass.quantized(step.outputs[0]);
   pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
-    std::vector<float> normalised(static_cast<size_t>(n));
+    float* normalised = scratch(n);
     for (int64_t row = begin; row < end; ++row) {
       kernels::QuantizedRow quantized;
-      pass.kernels.rms_norm(x + row * n, weight, n, norm.eps, normalised.data());
-      pass.kernels.quantize(normalised.data(), n, y.q + row * y.stride, &quantized);
+      pass.kernels.rms_norm(x + row * n, weight, n, norm.eps, normalised);
+      pass.kernels.quantize(normalised, n, y.q + row * y.stride, &quantized);
       store(y, row, quantized);
     }
   });
@@ -103,7 +110,7 @@ void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const 
     const int64_t first = panel * kernels::kPanelRows;
     const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
     const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
-    const uint8_t* weights = matrix.panels.as<uint8_t>() + panel * kernels::panel_bytes(matrix.columns);
+    const uint8_t* weights = matrix.panels + panel * kernels::panel_bytes(matrix.columns);
     for (int64_t row = 0; row < rows; row += tile_tokens) {
       const int64_t tokens = std::min(tile_tokens, rows - row);
       multiply({weights, panels, x.stride, x.q + row * x.stride, x.sum + row, tokens, sums});
@@ -154,7 +161,7 @@ void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
   });
 }
 
-void run(const ForwardPass& pass, const Step& step, const HeadStep& head) {
+void run(ForwardPass& pass, const Step& step, const HeadStep& head) {
   const auto weight = static_cast<size_t>(head.weight);
   const OutputHead output{*pass.head,
                           pass.weights.dense[weight],
@@ -183,83 +190,8 @@ void run(const ForwardPass& pass, const Step& step, const RopeOp& rope) {
   });
 }
 
-// Rotates one head's vectors to their positions, if the step does; `scratch` (head_dim) holds the result.
-class Rotation {
- public:
-  Rotation(const ForwardPass& pass, const AttentionStep& step)
-      : kernels_(pass.kernels),
-        head_dim_(step.attention.head_dim),
-        table_(step.rotates ? &pass.rope_table(step.frequencies) : nullptr) {}
-
-  const float* operator()(const float* x, int64_t position, float* scratch) const {
-    if (!table_) return x;
-    std::memcpy(scratch, x, static_cast<size_t>(head_dim_) * sizeof(float));
-    kernels_.rope(scratch, table_->cosine(position), table_->sine(position), head_dim_ / 2);
-    return scratch;
-  }
-
- private:
-  const kernels::KernelSet& kernels_;
-  int64_t head_dim_;
-  const RopeTable* table_;
-};
-
-void append_to_cache(const ForwardPass& pass, const Step& step, const AttentionStep& attention) {
-  const auto& [layer, heads, kv_heads, d] = attention.attention;
-  const float* k = pass.floats(step.inputs[1]);
-  const float* v = pass.floats(step.inputs[2]);
-  const Rotation rotate(pass, attention);
-  pass.threads.parallel_for(pass.rows(step.inputs[1]), [&](int64_t begin, int64_t end, int) {
-    std::vector<float> scratch(static_cast<size_t>(d));
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t position = pass.positions[static_cast<size_t>(row)];
-      float* page = (*pass.pages[static_cast<size_t>(row)])[static_cast<size_t>(position / kTokensPerPage)];
-      const int64_t slot = position % kTokensPerPage;
-      for (int64_t head = 0; head < kv_heads; ++head) {
-        const float* key = rotate(k + (row * kv_heads + head) * d, position, scratch.data());
-        float* keys = page + pass.cache_shape.keys_offset(layer, head) + slot;
-        for (int64_t i = 0; i < d; ++i) keys[i * kTokensPerPage] = key[i];
-        float* values = page + pass.cache_shape.values_offset(layer, head) + slot * d;
-        std::memcpy(values, v + (row * kv_heads + head) * d, static_cast<size_t>(d) * sizeof(float));
-      }
-    }
-  });
-}
-
 void run(const ForwardPass& pass, const Step& step, const AttentionStep& attention) {
-  append_to_cache(pass, step, attention);
-  const auto& [layer, heads, kv_heads, d] = attention.attention;
-  const int64_t rows = pass.rows(step.inputs[0]);
-  const int64_t group = heads / kv_heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  const float* q = pass.floats(step.inputs[0]);
-  float* y = pass.floats(step.outputs[0]);
-  const Rotation rotate(pass, attention);
-  // Head by head, so that each slice has early and late positions alike.
-  pass.threads.parallel_for(rows * heads, [&](int64_t begin, int64_t end, int) {
-    std::vector<float> scratch(static_cast<size_t>(3 * d));
-    kernels::AttentionPart total{0, 0, scratch.data()};
-    kernels::AttentionPart part{0, 0, scratch.data() + d};
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t head = item / rows;
-      const int64_t row = item % rows;
-      const int64_t position = pass.positions[static_cast<size_t>(row)];
-      const std::vector<float*>& pages = *pass.pages[static_cast<size_t>(row)];
-      const float* query = rotate(q + (row * heads + head) * d, position, scratch.data() + 2 * d);
-      for (int64_t page = 0; page * kTokensPerPage <= position; ++page) {
-        const float* base = pages[static_cast<size_t>(page)];
-        const kernels::AttentionPage problem{query,
-                                             base + pass.cache_shape.keys_offset(layer, head / group),
-                                             base + pass.cache_shape.values_offset(layer, head / group),
-                                             d,
-                                             std::min(kTokensPerPage, position + 1 - page * kTokensPerPage),
-                                             scale};
-        pass.kernels.attend_page(problem, page == 0 ? &total : &part);
-        if (page > 0) pass.kernels.merge_attention(part, d, &total);
-      }
-      pass.kernels.finish_attention(total, d, y + (row * heads + head) * d);
-    }
-  });
+  run_attention(pass, step, attention);
 }
 
 void run(const ForwardPass& pass, const Step& step, const GateOp& op) {
@@ -295,7 +227,7 @@ void run(const ForwardPass& pass, const Step& step, const SelectOutputsOp&) {
 
 }  // namespace
 
-void run_step(const ForwardPass& pass, const Step& step) {
+void run_step(ForwardPass& pass, const Step& step) {
   std::visit([&](const auto& kind) { run(pass, step, kind); }, step.kind);
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/cpu_attention.h"
 #include "backend/kv_cache.h"
 #include "backend/output_head.h"
 #include "backend/packed_weights.h"
@@ -31,19 +32,20 @@ struct ForwardPass {
   ThreadPool& threads;
   const KVCacheShape& cache_shape;
   std::byte* arena;
-  float* output;  // (output rows, width of the plan's output)
+  std::byte* attention_scratch;  // attention_scratch_bytes
+  float* output = nullptr;       // (output rows, width of the plan's output)
 
-  // By row fed: its token id, its position in its sequence, and the pages of that sequence.
-  std::vector<int32_t> token_ids;
-  std::vector<int64_t> positions;
-  std::vector<const std::vector<float*>*> pages;
+  // By row fed: its token id and its position in its sequence.
+  std::vector<int32_t> token_ids = {};
+  std::vector<int64_t> positions = {};
+  AttentionTiles attention_tiles = {};
   // Rows whose result is wanted, and what of it.
-  std::vector<int64_t> output_rows;
-  std::vector<OutputRequest>& output_requests;
+  std::vector<int64_t> output_rows = {};
+  std::vector<OutputRequest> output_requests = {};
   // Of a plan whose head has a small copy.
-  const PackedHead* head;
-  float* head_scratch;
-  HeadStatistics* head_statistics;
+  const PackedHead* head = nullptr;
+  float* head_scratch = nullptr;
+  HeadStatistics* head_statistics = nullptr;
 
   const RopeTable& rope_table(const std::vector<float>& frequencies) const;
   int64_t rows(PlanValueId value) const;
@@ -51,6 +53,6 @@ struct ForwardPass {
   QuantizedRows quantized(PlanValueId value) const;
 };
 
-void run_step(const ForwardPass& pass, const Step& step);
+void run_step(ForwardPass& pass, const Step& step);
 
 }  // namespace tritium

@@ -77,9 +77,9 @@ void KVCache::truncate(SequenceId id, int64_t length) {
   sequence.length = length;
 }
 
-std::vector<float*> KVCache::pages(SequenceId sequence) const {
-  std::vector<float*> pages;
-  for (const Page& page : find(sequence).pages) pages.push_back(page->as<float>());
+std::vector<uint8_t*> KVCache::pages(SequenceId sequence) const {
+  std::vector<uint8_t*> pages;
+  for (const Page& page : find(sequence).pages) pages.push_back(page->as<uint8_t>());
   return pages;
 }
 

@@ -1,5 +1,5 @@
-// KVCache: keys and values of many sequences in pages of 64 tokens. Sequences that were forked share pages until one
-// of them writes.
+// KVCache: keys and values of many sequences in pages of 64 tokens, in float16 or int8. Sequences that were forked
+// share pages until one of them writes.
 #pragma once
 
 #include <cstdint>
@@ -8,25 +8,27 @@
 #include <vector>
 
 #include "backend/batch.h"
+#include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
+#include "plan/execution_plan.h"
 
 namespace tritium {
 
-inline constexpr int64_t kTokensPerPage = 64;
+inline constexpr int64_t kTokensPerPage = kernels::kPageTokens;
 
 struct KVCacheShape {
   int64_t layers = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
+  KVDType dtype = KVDType::kF16;
 
-  // Floats from the start of a page to the keys (head_dim, 64) or the values (64, head_dim) of one layer and head.
-  int64_t keys_offset(int64_t layer, int64_t kv_head) const {
-    return (layer * 2 * kv_heads + kv_head) * head_dim * kTokensPerPage;
+  // Bytes of the keys and values of one layer and head, as kernels/kernel_set.h lays them out.
+  int64_t head_bytes() const {
+    return dtype == KVDType::kF16 ? kernels::f16_page_bytes(head_dim) : kernels::int8_page_bytes(head_dim);
   }
-  int64_t values_offset(int64_t layer, int64_t kv_head) const {
-    return ((layer * 2 + 1) * kv_heads + kv_head) * head_dim * kTokensPerPage;
-  }
-  int64_t page_bytes() const { return layers * 2 * kv_heads * head_dim * kTokensPerPage * 4; }
+  // Bytes from the start of a page to them.
+  int64_t offset(int64_t layer, int64_t kv_head) const { return (layer * kv_heads + kv_head) * head_bytes(); }
+  int64_t page_bytes() const { return layers * kv_heads * head_bytes(); }
   // Bytes of the pages of `sequences` sequences of `tokens` tokens.
   int64_t bytes(int64_t tokens, int64_t sequences) const {
     return (tokens + kTokensPerPage - 1) / kTokensPerPage * page_bytes() * sequences;
@@ -50,8 +52,8 @@ class KVCache {
   // Forgets all but the first `length` tokens.
   void truncate(SequenceId sequence, int64_t length);
 
-  // The sequence's pages in order, float32; the shape's offsets lead to keys and values.
-  std::vector<float*> pages(SequenceId sequence) const;
+  // The sequence's pages in order; the shape's offsets lead to keys and values.
+  std::vector<uint8_t*> pages(SequenceId sequence) const;
 
   const KVCacheShape& shape() const { return shape_; }
   int64_t max_tokens() const { return max_tokens_; }

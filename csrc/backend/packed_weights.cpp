@@ -1,7 +1,13 @@
 #include "backend/packed_weights.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <span>
+#include <string>
+
+#include "backend/source_digest.h"
+#include "base/error.h"
 
 namespace tritium {
 namespace {
@@ -18,26 +24,91 @@ std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float sc
   return bias;
 }
 
-PackedMatrix pack_matrix(const TernaryWeight& weight, const kernels::KernelSet& kernels, ThreadPool& threads,
-                         MemoryPool& pool) {
-  PackedMatrix packed;
-  packed.rows = weight.rows;
-  packed.columns = weight.columns;
-  packed.direction = weight.direction;
-  packed.scale = weight_scale(weight, threads);
-  packed.bias = read_bias(weight.bias, weight.scales_bias() ? packed.scale : 1.0f);
-  packed.panels = pool.allocate(static_cast<size_t>(panels_bytes(weight)), kWeightsMemory);
-  uint8_t* panels = packed.panels.as<uint8_t>();
+void pack_panels(const TernaryWeight& weight, float scale, const kernels::KernelSet& kernels, ThreadPool& threads,
+                 uint8_t* panels) {
   const int64_t bytes = kernels::panel_bytes(weight.columns);
   threads.parallel_for(kernels::panel_count(weight.rows), [&](int64_t begin, int64_t end, int) {
     std::vector<int8_t> trits(static_cast<size_t>(kernels::kPanelRows * weight.columns));
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kernels::kPanelRows;
       const int64_t last = std::min(first + kernels::kPanelRows, weight.rows);
-      read_trits(weight, packed.scale, first, last, trits.data());
+      read_trits(weight, scale, first, last, trits.data());
       kernels.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
     }
   });
+}
+
+int64_t all_panels_bytes(const Model& model) {
+  int64_t bytes = 0;
+  for (const TernaryWeight& weight : model.ternary_weights()) bytes += panels_bytes(weight);
+  return bytes;
+}
+
+std::optional<Digest> panels_key(const Model& model) {
+  std::vector<const StoredTensor*> tensors;
+  std::string layout = "panels of 16 rows, 2 bits, version 1; rows";
+  for (const TernaryWeight& weight : model.ternary_weights()) {
+    tensors.push_back(&weight.tensor);
+    layout += concat(" ", weight.rows);
+  }
+  return source_digest(tensors, layout);
+}
+
+// Whether the files are still those that were packed.
+bool is_current(const Model& model) {
+  std::set<const MappedFile*> files;
+  for (const TernaryWeight& weight : model.ternary_weights()) files.insert(weight.tensor.file.get());
+  return std::all_of(files.begin(), files.end(), [](const MappedFile* file) { return file->is_current(); });
+}
+
+// The ternary matrices without their biases: all panels one after the other, and the scales.
+struct Panels {
+  std::shared_ptr<const void> owner;
+  const uint8_t* bytes = nullptr;
+  std::vector<float> scales;  // one a matrix
+};
+
+Panels pack_panels(const Model& model, const kernels::KernelSet& kernels, ThreadPool& threads, MemoryPool& pool) {
+  const auto buffer = std::make_shared<MemoryPool::Buffer>(
+      pool.allocate(static_cast<size_t>(all_panels_bytes(model)), kWeightsMemory));  // one, for the sake of huge pages
+  Panels packed{buffer, buffer->as<uint8_t>(), {}};
+  uint8_t* next = buffer->as<uint8_t>();
+  for (const TernaryWeight& weight : model.ternary_weights()) {
+    packed.scales.push_back(weight_scale(weight, threads));
+    pack_panels(weight, packed.scales.back(), kernels, threads, next);
+    weight.tensor.file->drop(weight.tensor.offset, weight.tensor.bytes);
+    next += panels_bytes(weight);
+  }
+  return packed;
+}
+
+std::optional<Panels> cached_panels(const Model& model, const Digest& key, PackedCache& cache, ThreadPool& threads,
+                                    MemoryPool& pool) {
+  const auto entry = cache.find(key, threads, pool);
+  if (!entry) return std::nullopt;
+  const auto panels = entry->section("panels"), scales = entry->section("scales");
+  Panels cached{entry, reinterpret_cast<const uint8_t*>(panels.data()), {}};
+  cached.scales.resize(model.ternary_weights().size());
+  const auto to = std::as_writable_bytes(std::span(cached.scales));
+  if (panels.size() != static_cast<size_t>(all_panels_bytes(model)) || scales.size() != to.size()) return std::nullopt;
+  std::copy(scales.begin(), scales.end(), to.begin());
+  return cached;
+}
+
+Panels make_panels(const Model& model, const kernels::KernelSet& kernels, ThreadPool& threads, MemoryPool& pool,
+                   PackedCache* cache) {
+  const auto bytes = static_cast<size_t>(all_panels_bytes(model));
+  const bool caches = cache && all_panels_bytes(model) >= kSmallestCached;
+  const std::optional<Digest> key = caches ? panels_key(model) : std::nullopt;
+  if (!key) return pack_panels(model, kernels, threads, pool);
+  if (std::optional<Panels> cached = cached_panels(model, *key, *cache, threads, pool)) return *std::move(cached);
+  Panels packed = pack_panels(model, kernels, threads, pool);
+  if (is_current(model)) {
+    cache->store(*key,
+                 {{"panels", {reinterpret_cast<const std::byte*>(packed.bytes), bytes}},
+                  {"scales", std::as_bytes(std::span(packed.scales))}},
+                 threads);
+  }
   return packed;
 }
 
@@ -69,10 +140,8 @@ const std::byte* DenseMatrix::row(int64_t n) const {
 }
 
 int64_t packed_bytes(const Model& model) {
-  int64_t bytes = 0;
-  for (const TernaryWeight& weight : model.ternary_weights()) {
-    bytes += panels_bytes(weight) + (weight.bias ? weight.rows * 4 : 0);
-  }
+  int64_t bytes = all_panels_bytes(model);
+  for (const TernaryWeight& weight : model.ternary_weights()) bytes += weight.bias ? weight.rows * 4 : 0;
   for (const DenseWeight& weight : model.dense_weights()) {
     if (is_vector(weight.tensor)) bytes += element_count(weight.tensor.shape) * 4;
     if (weight.bias) bytes += element_count(weight.bias->shape) * 4;
@@ -103,11 +172,16 @@ int64_t weight_bytes_per_token(const Model& model) {
 }
 
 std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
-                                                  ThreadPool& threads, MemoryPool& pool) {
+                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache) {
   auto packed = std::make_shared<PackedWeights>();
+  const Panels panels = make_panels(*model, kernels, threads, pool, cache);
+  packed->panels = panels.owner;
+  const uint8_t* next = panels.bytes;
   for (const TernaryWeight& weight : model->ternary_weights()) {
-    packed->ternary.push_back(pack_matrix(weight, kernels, threads, pool));
-    weight.tensor.file->drop(weight.tensor.offset, weight.tensor.bytes);
+    const float scale = panels.scales[packed->ternary.size()];
+    packed->ternary.push_back({next, weight.rows, weight.columns, scale, weight.direction,
+                               read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
+    next += panels_bytes(weight);
   }
   for (const DenseWeight& weight : model->dense_weights()) {
     const StoredTensor& tensor = weight.tensor;

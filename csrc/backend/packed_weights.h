@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "backend/packed_cache.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
@@ -13,7 +14,7 @@
 namespace tritium {
 
 struct PackedMatrix {
-  MemoryPool::Buffer panels;  // (panels, kernels::panel_bytes(columns))
+  const uint8_t* panels = nullptr;  // (panels, kernels::panel_bytes(columns))
   int64_t rows = 0;
   int64_t columns = 0;
   float scale = 1;
@@ -40,20 +41,25 @@ struct DenseMatrix {
 
 struct PackedWeights {
   std::shared_ptr<const Model> model;       // keeps the files open
+  std::shared_ptr<const void> panels;       // keeps the panels: memory of the pool, or an entry of the cache
   std::vector<PackedMatrix> ternary;        // by the graph's ternary weight id
   std::vector<DenseMatrix> dense;           // by the graph's dense weight id; vectors have one row
   std::vector<std::vector<float>> vectors;  // by the graph's dense weight id; norm weights, else empty
 };
 
-// Bytes that pack_weights allocates for a model.
+// Bytes that pack_weights allocates for a model, unless they are in the cache.
 int64_t packed_bytes(const Model& model);
 
 // Bytes of packed and dense weights that a pass of one token reads, its output row included.
 int64_t weight_bytes_per_token(const Model& model);
 
-// Packs all ternary matrices for the set, in parallel. ModelLoadError for codes or masters that cannot be.
+// Panels of fewer bytes are packed faster than a file is found.
+inline constexpr int64_t kSmallestCached = 16'000'000;
+
+// Packs all ternary matrices for the set, in parallel, or takes them from the cache, if there is one; what it did not
+// have is kept there. ModelLoadError for codes or masters that cannot be.
 // What was packed is needed no more: its pages of mapped files are given back on the way.
 std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model, const kernels::KernelSet& kernels,
-                                                  ThreadPool& threads, MemoryPool& pool);
+                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache = nullptr);
 
 }  // namespace tritium

@@ -5,19 +5,33 @@
 #ifdef _WIN32
 #include <process.h>
 #else
+#include <pthread.h>
 #include <unistd.h>
+
+#include <atomic>
 #endif
 
 namespace tritium {
 namespace {
 
-int64_t process_id() {
 #ifdef _WIN32
-  return _getpid();
+
+int64_t process_id() { return _getpid(); }
+
 #else
-  return getpid();
-#endif
+
+std::atomic<int64_t> g_process;
+
+// The number is kept: asking the system takes as long as a fork and join of the pool's threads.
+int64_t process_id() {
+  static const bool kept = [] {
+    g_process = getpid();
+    return pthread_atfork(nullptr, nullptr, [] { g_process = getpid(); }) == 0;
+  }();
+  return kept ? g_process.load(std::memory_order_relaxed) : getpid();
 }
+
+#endif
 
 }  // namespace
 

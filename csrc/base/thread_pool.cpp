@@ -26,6 +26,8 @@ constexpr auto kCallerSpin = std::chrono::microseconds(500);
 constexpr auto kSpinWithoutYield = std::chrono::microseconds(5);  // then the awaited thread may need this core
 constexpr int kPausesPerClockRead = 32;
 
+constexpr size_t kCacheLine = 64;  // bytes; two threads that write into one take it from each other
+
 // Lets one thread wait for a condition on atomics that others change: first spinning, then asleep.
 class Gate {
  public:
@@ -80,15 +82,16 @@ struct ThreadPool::State {
   std::chrono::microseconds caller_spin{0};
   const ProcessGuard guard;
   std::atomic<bool> busy{false};
-  std::atomic<bool> stop{false};
 
-  // One call.
-  std::atomic<uint64_t> ticket{0};
+  // One call, in one cache line: a worker that sees the ticket has the rest with it.
+  alignas(kCacheLine) std::atomic<uint64_t> ticket{0};
+  std::atomic<bool> stop{false};
   int64_t count = 0;
   Slice slice = nullptr;
   void* context = nullptr;
-  std::atomic<int> pending{0};  // slices that other threads have not finished
-  std::mutex error_mutex;
+  // Slices that other threads have not finished. The caller waits here while workers wait there.
+  alignas(kCacheLine) std::atomic<int> pending{0};
+  alignas(kCacheLine) std::mutex error_mutex;
   std::exception_ptr error;
 
   Gate start;

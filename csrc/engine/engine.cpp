@@ -10,19 +10,18 @@ InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std:
                                  OptimizationLevel level)
     : pool_(std::move(pool)), backend_(std::move(backend)), level_(level) {}
 
-PlanOptions InferenceEngine::plan_options(const Model& model, std::optional<int64_t> context_size,
-                                          int64_t max_sequences, HeadFormat head) const {
+PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptions& options) const {
   const int64_t longest = model.config().context_length;
-  const int64_t context = context_size.value_or(std::min(longest, kDefaultContext));
+  const int64_t context = options.context_size.value_or(std::min(longest, kDefaultContext));
   if (context < 1 || context > longest) {
     throw BatchProcessingError(
         concat("[engine] context_size must lie in [1, ", longest, "], the model's, got ", context));
   }
-  if (max_sequences < 1 || max_sequences > kMaxSequences) {
-    throw BatchProcessingError(
-        concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", max_sequences));
+  const int64_t sequences = options.max_sequences;
+  if (sequences < 1 || sequences > kMaxSequences) {
+    throw BatchProcessingError(concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", sequences));
   }
-  return {level_, std::min(kTokensPerPass, context * max_sequences), context, max_sequences, head};
+  return {level_, std::min(kTokensPerPass, context * sequences), context, sequences, options.kv_dtype, options.head};
 }
 
 ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& options) const {
@@ -31,7 +30,7 @@ ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& optio
 
 FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const int32_t> token_ids) {
   // All logits of all tokens: no small copy helps.
-  const PlanOptions options = plan_options(*model, std::nullopt, 1, HeadFormat::kFull);
+  const PlanOptions options = plan_options(*model, {.head = HeadFormat::kFull});
   const int64_t context = options.context_size;
   if (token_ids.empty() || static_cast<int64_t>(token_ids.size()) > context) {
     throw BatchProcessingError(

@@ -24,6 +24,14 @@ struct MemoryUsage {
   MemoryStats pool;     // everything that the engine allocates, weights and pages among it
 };
 
+// What a caller chooses about the sequences of one model.
+struct SessionOptions {
+  std::optional<int64_t> context_size = {};  // tokens of a sequence; without it the model's, at most kDefaultContext
+  int64_t max_sequences = 1;                 // open at once
+  KVDType kv_dtype = KVDType::kF16;
+  HeadFormat head = HeadFormat::kAuto;
+};
+
 class InferenceEngine {
  public:
   InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool, OptimizationLevel level);
@@ -35,10 +43,9 @@ class InferenceEngine {
     return {pool_->active(kWeightsMemory), pool_->active(kCacheMemory), pool_->stats()};
   }
 
-  // Options of this engine for a model. Without a context_size it is the model's, at most kDefaultContext;
-  // BatchProcessingError if it is longer than the model's or max_sequences is less than 1.
-  PlanOptions plan_options(const Model& model, std::optional<int64_t> context_size, int64_t max_sequences,
-                           HeadFormat head = HeadFormat::kAuto) const;
+  // Options of this engine for a model. BatchProcessingError if the context is longer than the model's or
+  // max_sequences is less than 1.
+  PlanOptions plan_options(const Model& model, const SessionOptions& options) const;
   // The plan that would run; nothing is allocated.
   ExecutionPlan plan(const Model& model, const PlanOptions& options) const;
 

@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "backend/packed_cache.h"
 #include "engine/engine.h"
 
 namespace tritium {
@@ -15,6 +17,10 @@ struct EngineOptions {
   int threads = 0;                 // 0: default_thread_count()
   size_t memory_limit = SIZE_MAX;  // bytes, of everything that the engine allocates
   OptimizationLevel level = OptimizationLevel::kBasic;
+  // Where the CPU backend keeps packed weights; nullopt: nowhere.
+  std::optional<CacheOptions> cache = default_cache();
+
+  static std::optional<CacheOptions> default_cache();  // in default_cache_folder(), if there is one
 };
 
 // DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met.

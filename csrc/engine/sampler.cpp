@@ -17,22 +17,26 @@ void require(const char* name, T value, bool holds, const char* range) {
   if (!holds) throw BatchProcessingError(concat("[sampling] ", name, " must lie in ", range, ", got ", value));
 }
 
-// exp(x) for x <= 0, within a few units in the last place; 0 where it would be subnormal, and for NaN. Simple enough
-// that a loop over it becomes vector instructions.
-inline float exponential(float x) {
-  const float bounded = x > -87.0f ? x : -87.0f;
-  const float t = bounded * 0x1.715476p+0f + 12582912.0f;
-  const float n = t - 12582912.0f;
-  const float r = (bounded - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
-  float p = 0x1.6d113cp-10f;
-  p = p * r + 0x1.120ba2p-7f;
-  p = p * r + 0x1.55551ap-5f;
-  p = p * r + 0x1.5554dcp-3f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const float y = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(t) << 23));
-  return x > -87.0f ? y : 0.0f;
+constexpr float kLeastExponent = -87;  // exp() of less is subnormal
+
+// y[i] = exp(x[i]) for x[i] <= 0, within a few units in the last place; 0 below kLeastExponent and for NaN. Three loops,
+// because each alone becomes vector instructions.
+void exponentials(const float* x, size_t count, float* y) {
+  for (size_t i = 0; i < count; ++i) y[i] = x[i] > kLeastExponent ? x[i] : kLeastExponent;
+  for (size_t i = 0; i < count; ++i) {
+    const float t = y[i] * 0x1.715476p+0f + 12582912.0f;
+    const float n = t - 12582912.0f;
+    const float r = (y[i] - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+    float p = 0x1.6d113cp-10f;
+    p = p * r + 0x1.120ba2p-7f;
+    p = p * r + 0x1.55551ap-5f;
+    p = p * r + 0x1.5554dcp-3f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    y[i] = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(t) << 23));
+  }
+  for (size_t i = 0; i < count; ++i) y[i] = x[i] > kLeastExponent ? y[i] : 0.0f;
 }
 
 float largest(std::span<const float> logits) {
@@ -57,16 +61,12 @@ class Softmax {
 
   Softmax(std::span<const float> logits, float temperature)
       : logits_(logits), temperature_(temperature), largest_(largest(logits)), weights_(logits.size()) {
+    float exponents[kBlock];
     for (size_t first = 0; first < logits.size(); first += kBlock) {
       const size_t last = std::min(first + kBlock, logits.size());
-      for (size_t i = first; i < last; ++i) weights_[i] = exponential(exponent(i));
-      double lanes[8] = {};
-      size_t i = first;
-      for (; i + 8 <= last; i += 8) {
-        for (size_t lane = 0; lane < 8; ++lane) lanes[lane] += static_cast<double>(weights_[i + lane]);
-      }
-      for (; i < last; ++i) lanes[0] += static_cast<double>(weights_[i]);
-      block_sums_.push_back(std::accumulate(lanes, lanes + 8, 0.0));
+      this->exponents(first, last, exponents);
+      exponentials(exponents, last - first, weights_.data() + first);
+      block_sums_.push_back(sum(first, last));
     }
     total_ = std::accumulate(block_sums_.begin(), block_sums_.end(), 0.0);
   }
@@ -76,6 +76,12 @@ class Softmax {
   float weight(size_t i) const { return weights_[i]; }
   double total() const { return total_; }
   double log_total() const { return static_cast<double>(largest_) + std::log(total_); }
+
+  // exponent(i), a block at a time.
+  void exponents(size_t first, size_t last, float* to) const {
+    const float top = largest_, temperature = temperature_;
+    for (size_t i = first; i < last; ++i) to[i - first] = (logits_[i] - top) / temperature;
+  }
 
   // The token at `left` of the total, in the order of ids.
   size_t at(double left) const {
@@ -93,6 +99,16 @@ class Softmax {
   }
 
  private:
+  double sum(size_t first, size_t last) const {
+    double lanes[8] = {};
+    size_t i = first;
+    for (; i + 8 <= last; i += 8) {
+      for (size_t lane = 0; lane < 8; ++lane) lanes[lane] += static_cast<double>(weights_[i + lane]);
+    }
+    for (; i < last; ++i) lanes[0] += static_cast<double>(weights_[i]);
+    return std::accumulate(lanes, lanes + 8, 0.0);
+  }
+
   std::span<const float> logits_;
   float temperature_;
   float largest_;
@@ -105,8 +121,17 @@ class Softmax {
 // steps of the exponent are buckets.
 class Buckets {
  public:
-  explicit Buckets(const Softmax& softmax, size_t tokens) : softmax_(softmax), tokens_(tokens), sums_(kCount) {
-    for (size_t i = 0; i < tokens; ++i) sums_[bucket(i)] += static_cast<double>(softmax.weight(i));
+  Buckets(const Softmax& softmax, size_t tokens) : softmax_(softmax), buckets_(tokens), sums_(kCount) {
+    float exponents[Softmax::kBlock];
+    for (size_t first = 0; first < tokens; first += Softmax::kBlock) {
+      const size_t count = std::min(Softmax::kBlock, tokens - first);
+      softmax.exponents(first, first + count, exponents);
+      int32_t* buckets = buckets_.data() + first;
+      for (size_t i = 0; i < count; ++i) buckets[i] = bucket_of(exponents[i]);
+      for (size_t i = 0; i < count; ++i) {
+        sums_[static_cast<size_t>(buckets[i])] += static_cast<double>(softmax.weight(first + i));
+      }
+    }
   }
 
   // Draws with `draw` in [0, 1) among the fewest tokens whose probabilities reach top_p, without those less probable
@@ -123,7 +148,7 @@ class Buckets {
     while (kept < end.size() && (kept_total < wanted || (kept == 0 && last == 0))) kept_total += weight(end[kept++]);
 
     const float least = min_p > 0 ? static_cast<float>(std::log(min_p)) : -std::numeric_limits<float>::infinity();
-    if (const size_t cut = bucket_of(least); cut <= last && min_p > 0) {
+    if (const auto cut = static_cast<size_t>(bucket_of(least)); cut <= last && min_p > 0) {
       if (cut < last) {
         end = sorted(cut);
         kept = end.size();
@@ -153,26 +178,27 @@ class Buckets {
   static constexpr size_t kCount = 2048;
   static constexpr float kPerUnit = 16;
 
-  static size_t bucket_of(float exponent) {
+  static int32_t bucket_of(float exponent) {
     const float place = -exponent * kPerUnit;
-    return place < static_cast<float>(kCount - 1) ? static_cast<size_t>(static_cast<int32_t>(place)) : kCount - 1;
+    constexpr float kLast = kCount - 1;
+    return static_cast<int32_t>(place < kLast ? place : kLast);
   }
-  size_t bucket(size_t i) const { return bucket_of(softmax_.exponent(i)); }
   double weight(const Candidate& token) const {
     return static_cast<double>(softmax_.weight(static_cast<size_t>(token.id)));
   }
   std::vector<Candidate> sorted(size_t wanted) const {
     std::vector<Candidate> tokens;
-    for (size_t i = 0; i < tokens_; ++i) {
-      if (bucket(i) == wanted) tokens.push_back({static_cast<int32_t>(i), softmax_.exponent(i)});
-    }
+    for_each_passing(
+        buckets_.data(), 0, static_cast<int64_t>(buckets_.size()),
+        [&](int32_t bucket) { return bucket == static_cast<int32_t>(wanted); },
+        [&](int64_t i) { tokens.push_back({static_cast<int32_t>(i), softmax_.exponent(static_cast<size_t>(i))}); });
     std::sort(tokens.begin(), tokens.end(), before);
     return tokens;
   }
 
   const Softmax& softmax_;
-  size_t tokens_;
-  std::vector<double> sums_;  // of weights
+  std::vector<int32_t> buckets_;  // (vocab)
+  std::vector<double> sums_;      // (buckets) of weights
 };
 
 // The `count` largest logits in order; at least one token.

@@ -46,11 +46,11 @@ void ask(const Sampler& sampler, SequenceInput& input) {
 }  // namespace
 
 Session::Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
-                 std::optional<int64_t> context_size, int64_t max_sequences, HeadFormat head)
+                 const SessionOptions& options)
     : engine_(std::move(engine)) {
-  const PlanOptions options = engine_->plan_options(*model, context_size, max_sequences, head);
+  const PlanOptions plan_options = engine_->plan_options(*model, options);
   engine_->run([&](InferenceBackend& backend) {
-    prepared_ = backend.optimize_model(std::move(model), options);
+    prepared_ = backend.optimize_model(std::move(model), plan_options);
     cache_ = backend.create_cache(*prepared_);
   });
 }

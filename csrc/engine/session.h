@@ -21,10 +21,10 @@ struct Feed {
 
 class Session {
  public:
-  // Context as in InferenceEngine::plan_options. MemoryLimitError, before anything is allocated, if the plan's estimate
-  // does not fit the engine's memory.
+  // MemoryLimitError, before anything is allocated, if the plan's estimate does not fit the engine's memory; errors of
+  // options as in InferenceEngine::plan_options and InferenceBackend::plan.
   Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const Model> model,
-          std::optional<int64_t> context_size, int64_t max_sequences, HeadFormat head = HeadFormat::kAuto);
+          const SessionOptions& options = {});
 
   const ExecutionPlan& plan() const { return prepared_->plan(); }
   // What the screened head has done so far; zeros for another head.

@@ -1,10 +1,9 @@
-// AVX2 with FMA and F16C. A register is 8 rows of a panel (ternary), 8 of the 16 lanes of a sum, 8 keys or 8 values.
-#include <immintrin.h>
+// AVX2 with FMA and F16C. A register is 8 rows of a panel (ternary) or 8 of the 16 lanes of a sum.
+#include "kernels/avx2.h"
+
 #include <string.h>
 
-#include "kernels/compiler.h"
 #include "kernels/head.h"
-#include "kernels/kernel_set.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
 #if defined(__GNUC__)
@@ -19,14 +18,9 @@ extern const KernelSet kAvx2Kernels;
 
 namespace {
 
-constexpr int kWidth = 8;
-constexpr int kStepBytes = kPanelRows * kStepColumns / 4;
+using namespace avx2;
 
-// First n of 8 lanes, n in 0..8.
-TRITIUM_INLINE __m256i lane_mask(int64_t n) {
-  alignas(32) static const int32_t kMask[2 * kWidth] = {-1, -1, -1, -1, -1, -1, -1, -1};
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + kWidth - n));
-}
+constexpr int kStepBytes = kPanelRows * kStepColumns / 4;
 
 TRITIUM_INLINE __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
@@ -35,37 +29,6 @@ TRITIUM_INLINE __m256i broadcast_columns(const int8_t* q) {
   int32_t columns;
   memcpy(&columns, q, sizeof columns);
   return _mm256_set1_epi32(columns);
-}
-
-TRITIUM_INLINE __m256 exponential(__m256 x) {
-  const __m256 shift = _mm256_set1_ps(12582912.0f);
-  const __m256 t = _mm256_fmadd_ps(x, _mm256_set1_ps(0x1.715476p+0f), shift);
-  const __m256 n = _mm256_sub_ps(t, shift);
-  const __m256 r =
-      _mm256_fmadd_ps(n, _mm256_set1_ps(0x1.05c610p-29f), _mm256_fmadd_ps(n, _mm256_set1_ps(-0x1.62e430p-1f), x));
-  __m256 p = _mm256_set1_ps(0x1.6d113cp-10f);
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.120ba2p-7f));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.55551ap-5f));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.5554dcp-3f));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
-  __m256 y = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
-  const __m256 least = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xC2AEAC4Fu)));
-  const __m256 most = _mm256_castsi256_ps(_mm256_set1_epi32(0x42B17217));
-  const __m256 infinity = _mm256_castsi256_ps(_mm256_set1_epi32(0x7F800000));
-  y = _mm256_andnot_ps(_mm256_cmp_ps(x, least, _CMP_LT_OQ), y);
-  y = _mm256_blendv_ps(y, infinity, _mm256_cmp_ps(x, most, _CMP_GT_OQ));
-  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-}
-
-// Folds 16 lanes, of which `low` is 0..7 and `high` 8..15.
-TRITIUM_INLINE float fold_lanes(__m256 low, __m256 high) {
-  const __m256 eight = _mm256_add_ps(low, high);
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
 // ---- Ternary weights
@@ -662,116 +625,6 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   }
 }
 
-// ---- Attention
-
-// Raw products of q with 8 * kVectors keys of the page.
-template <int kVectors>
-void score_keys(const AttentionPage& page, float* scores) {
-  __m256 sum[kVectors];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_setzero_ps();
-  const float* keys = page.k_page;
-  for (int64_t d = 0; d < page.head_dim; ++d) {
-    const __m256 q = _mm256_broadcast_ss(page.q + d);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_fmadd_ps(q, _mm256_loadu_ps(keys + kWidth * i), sum[i]);
-    keys += kPageTokens;
-  }
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) _mm256_store_ps(scores + kWidth * i, sum[i]);
-}
-
-template <int kVectors>
-void weigh_values(const float* p, int64_t tokens, const float* values, int64_t head_dim, float* out) {
-  __m256 sum[kVectors];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_setzero_ps();
-  for (int64_t j = 0; j < tokens; ++j) {
-    const __m256 weight = _mm256_broadcast_ss(p + j);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) sum[i] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(values + kWidth * i), sum[i]);
-    values += head_dim;
-  }
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) _mm256_storeu_ps(out + kWidth * i, sum[i]);
-}
-
-void attend_page(const AttentionPage& page, AttentionPart* part) {
-  alignas(32) float p[kPageTokens];
-  const int64_t vectors = (page.tokens + kWidth - 1) / kWidth;
-  if (vectors > 4) {
-    score_keys<8>(page, p);
-  } else if (vectors > 2) {
-    score_keys<4>(page, p);
-  } else {
-    score_keys<2>(page, p);
-  }
-
-  const __m256 scale = _mm256_set1_ps(page.scale);
-  const __m256 least = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xFF800000u)));
-  const __m256 seen_last = _mm256_castsi256_ps(lane_mask(page.tokens - kWidth * (vectors - 1)));
-  __m256 max = least;
-  for (int64_t i = 0; i < vectors; ++i) {
-    __m256 score = _mm256_mul_ps(_mm256_load_ps(p + kWidth * i), scale);
-    if (i == vectors - 1) score = _mm256_blendv_ps(least, score, seen_last);
-    _mm256_store_ps(p + kWidth * i, score);
-    max = _mm256_max_ps(score, max);
-  }
-  __m128 four = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
-  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
-  const float top = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four))) + 0.0f;
-
-  __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int64_t i = 0; i < vectors; ++i) {
-    __m256 weight = exponential(_mm256_sub_ps(_mm256_load_ps(p + kWidth * i), _mm256_set1_ps(top)));
-    if (i == vectors - 1) weight = _mm256_and_ps(weight, seen_last);
-    _mm256_store_ps(p + kWidth * i, weight);
-    lanes[i % 2] = _mm256_add_ps(lanes[i % 2], weight);
-  }
-  part->max = top;
-  part->sum = fold_lanes(lanes[0], lanes[1]);
-
-  const int64_t head_dim = page.head_dim;
-  int64_t d = 0;
-  for (; d + 8 * kWidth <= head_dim; d += 8 * kWidth) {
-    weigh_values<8>(p, page.tokens, page.v_page + d, head_dim, part->values + d);
-  }
-  for (; d + 4 * kWidth <= head_dim; d += 4 * kWidth) {
-    weigh_values<4>(p, page.tokens, page.v_page + d, head_dim, part->values + d);
-  }
-  for (; d + kWidth <= head_dim; d += kWidth) {
-    weigh_values<1>(p, page.tokens, page.v_page + d, head_dim, part->values + d);
-  }
-  if (d == head_dim) return;
-  const __m256i mask = lane_mask(head_dim - d);
-  __m256 sum = _mm256_setzero_ps();
-  for (int64_t j = 0; j < page.tokens; ++j) {
-    sum = _mm256_fmadd_ps(_mm256_broadcast_ss(p + j), _mm256_maskload_ps(page.v_page + j * head_dim + d, mask), sum);
-  }
-  _mm256_maskstore_ps(part->values + d, mask, sum);
-}
-
-void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
-  const float max = part.max > total->max ? part.max : total->max;
-  const __m256 a = exponential(_mm256_set1_ps(total->max - max)), b = exponential(_mm256_set1_ps(part.max - max));
-  total->max = max;
-  total->sum = total->sum * _mm256_cvtss_f32(a) + part.sum * _mm256_cvtss_f32(b);
-  for (int64_t d = 0; d < head_dim; d += kWidth) {
-    const __m256i mask = lane_mask(head_dim - d < kWidth ? head_dim - d : kWidth);
-    const __m256 earlier = _mm256_mul_ps(_mm256_maskload_ps(total->values + d, mask), a);
-    const __m256 later = _mm256_mul_ps(_mm256_maskload_ps(part.values + d, mask), b);
-    _mm256_maskstore_ps(total->values + d, mask, _mm256_add_ps(earlier, later));
-  }
-}
-
-void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
-  const __m256 sum = _mm256_set1_ps(total.sum);
-  for (int64_t d = 0; d < head_dim; d += kWidth) {
-    const __m256i mask = lane_mask(head_dim - d < kWidth ? head_dim - d : kWidth);
-    _mm256_maskstore_ps(y + d, mask, _mm256_div_ps(_mm256_maskload_ps(total.values + d, mask), sum));
-  }
-}
-
 // CpuFeature bits, written out: this file includes no header of the processor's features.
 constexpr uint32_t kAvx2FmaF16c = 0b111;
 
@@ -791,9 +644,12 @@ const KernelSet kAvx2Kernels = {
     add,
     gate,
     rope,
-    attend_page,
-    merge_attention,
-    finish_attention,
+    avx2::narrow,
+    avx2::quantize_query,
+    avx2::attend_page_f16,
+    avx2::attend_page_int8,
+    avx2::merge_attention,
+    avx2::finish_attention,
     head::pack_avx2,
     head::scan_avx2,
 };

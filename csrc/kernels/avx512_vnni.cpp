@@ -1,10 +1,9 @@
-// AVX-512 with VNNI. A register is the 16 rows of a panel (ternary), the 16 lanes of a sum, 16 keys or 16 values.
-#include <immintrin.h>
+// AVX-512 with VNNI. A register is the 16 rows of a panel (ternary) or the 16 lanes of a sum.
+#include "kernels/avx512.h"
+
 #include <string.h>
 
-#include "kernels/compiler.h"
 #include "kernels/head.h"
-#include "kernels/kernel_set.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
 #if defined(__GNUC__)
@@ -19,27 +18,10 @@ extern const KernelSet kAvx512VnniKernels;
 
 namespace {
 
-constexpr int kWidth = 16;
+using namespace avx512;
+
 constexpr int kColumnBytes = kPanelRows / 4;
 constexpr int kStepBytes = kColumnBytes * kStepColumns;
-constexpr __mmask16 kAllLanes = 0xFFFF;
-
-// The first n of 16 lanes; all for n >= 16.
-TRITIUM_INLINE __mmask16 first_lanes(int64_t n) {
-  return n < kWidth ? static_cast<__mmask16>((1u << n) - 1) : kAllLanes;
-}
-
-// Calls function(i, lanes) for i = 0, 16, 32, …; lanes are those of i..i + 15 below count.
-template <class Function>
-TRITIUM_INLINE void for_each_vector(int64_t count, Function function) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) function(i, kAllLanes);
-  if (i < count) function(i, first_lanes(count - i));
-}
-
-// Lanes not loaded are +0.
-TRITIUM_INLINE __m512 load(const float* p, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, p); }
-TRITIUM_INLINE void store(float* p, __mmask16 lanes, __m512 x) { _mm512_mask_storeu_ps(p, lanes, x); }
 
 TRITIUM_INLINE __m512i load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 
@@ -50,36 +32,6 @@ TRITIUM_INLINE __m512i broadcast_columns(const int8_t* q) {
   int32_t columns;
   memcpy(&columns, q, sizeof columns);
   return _mm512_set1_epi32(columns);
-}
-
-TRITIUM_INLINE __m512 exponential(__m512 x) {
-  const __m512 shift = _mm512_set1_ps(12582912.0f);
-  const __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), shift);
-  const __m512 n = _mm512_sub_ps(t, shift);
-  const __m512 r =
-      _mm512_fmadd_ps(n, _mm512_set1_ps(0x1.05c610p-29f), _mm512_fmadd_ps(n, _mm512_set1_ps(-0x1.62e430p-1f), x));
-  __m512 p = _mm512_set1_ps(0x1.6d113cp-10f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.120ba2p-7f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.55551ap-5f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.5554dcp-3f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
-  __m512 y = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
-  const __m512 least = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xC2AEAC4Fu)));
-  const __m512 most = _mm512_castsi512_ps(_mm512_set1_epi32(0x42B17217));
-  const __m512 infinity = _mm512_castsi512_ps(_mm512_set1_epi32(0x7F800000));
-  y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, least, _CMP_LT_OQ), _mm512_setzero_ps());
-  y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, most, _CMP_GT_OQ), infinity);
-  return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
-}
-
-TRITIUM_INLINE float fold_lanes(__m512 lanes) {
-  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
 // ---- Ternary weights
@@ -357,13 +309,14 @@ void dense_tile(const typename Dense<kElement>::Stored* weights, const float* x,
     TRITIUM_UNROLL
     for (int t = 0; t < kTokens; ++t) sum[r][t] = _mm512_setzero_ps();
   }
-  // The next rows go to the second-level cache as one sequential stream; a stream for each row is half as fast.
+  // The next rows go to the second-level cache as one sequential stream; a stream for each row is half as fast. A row
+  // alone is the last one, or is followed by another from anywhere.
   const auto* next = reinterpret_cast<const uint8_t*>(weights + kRows * columns);
   constexpr int kBytes = kRows * kWidth * static_cast<int>(sizeof(*weights));
   int64_t k = 0;
   for (; k + kWidth <= columns; k += kWidth) {
     TRITIUM_UNROLL
-    for (int byte = 0; byte < kBytes; byte += 64) prefetch(next + byte);
+    for (int byte = 0; byte < kBytes && kRows > 1; byte += 64) prefetch(next + byte);
     next += kBytes;
     add_columns<kElement>(weights + k, x + k, columns, kAllLanes, sum);
   }
@@ -504,106 +457,6 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   });
 }
 
-// ---- Attention
-
-// The weights p of the first 16 * kVectors keys, the last of which need not be seen; also the maximum and the sum.
-template <int kVectors>
-void weigh_keys(const AttentionPage& page, float* p, AttentionPart* part) {
-  const __mmask16 seen_last = first_lanes(page.tokens - kWidth * (kVectors - 1));
-  __m512 score[kVectors];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) score[i] = _mm512_setzero_ps();
-  const float* keys = page.k_page;
-  for (int64_t d = 0; d < page.head_dim; ++d) {
-    const __m512 q = _mm512_set1_ps(page.q[d]);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) score[i] = _mm512_fmadd_ps(q, _mm512_loadu_ps(keys + kWidth * i), score[i]);
-    keys += kPageTokens;
-  }
-
-  // The second operand of max is the result where the first is NaN.
-  __m512 max = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xFF800000u)));
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) {
-    score[i] = _mm512_mul_ps(score[i], _mm512_set1_ps(page.scale));
-    max = _mm512_mask_max_ps(max, i == kVectors - 1 ? seen_last : kAllLanes, score[i], max);
-  }
-  const float top = _mm512_reduce_max_ps(max) + 0.0f;
-
-  __m512 sum = _mm512_setzero_ps();
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) {
-    const __m512 weight = exponential(_mm512_sub_ps(score[i], _mm512_set1_ps(top)));
-    _mm512_store_ps(p + kWidth * i, weight);
-    sum = _mm512_mask_add_ps(sum, i == kVectors - 1 ? seen_last : kAllLanes, sum, weight);
-  }
-  part->max = top;
-  part->sum = fold_lanes(sum);
-}
-
-// 16 * kVectors values of every token, of which the last 16 need not all exist.
-template <int kVectors>
-void weigh_values(const float* p, const AttentionPage& page, int64_t first, __mmask16 last_lanes, float* out) {
-  const float* values = page.v_page + first;
-  __m512 sum[kVectors];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) sum[i] = _mm512_setzero_ps();
-  for (int64_t j = 0; j < page.tokens; ++j) {
-    const __m512 weight = _mm512_set1_ps(p[j]);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) {
-      const __m512 v = load(values + kWidth * i, i == kVectors - 1 ? last_lanes : kAllLanes);
-      sum[i] = _mm512_fmadd_ps(weight, v, sum[i]);
-    }
-    values += page.head_dim;
-  }
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) {
-    store(out + first + kWidth * i, i == kVectors - 1 ? last_lanes : kAllLanes, sum[i]);
-  }
-}
-
-void attend_page(const AttentionPage& page, AttentionPart* part) {
-  alignas(64) float p[kPageTokens];
-  switch ((page.tokens - 1) / kWidth) {
-    case 0:
-      weigh_keys<1>(page, p, part);
-      break;
-    case 1:
-      weigh_keys<2>(page, p, part);
-      break;
-    case 2:
-      weigh_keys<3>(page, p, part);
-      break;
-    default:
-      weigh_keys<4>(page, p, part);
-  }
-  int64_t d = 0;
-  for (; d + 8 * kWidth <= page.head_dim; d += 8 * kWidth) weigh_values<8>(p, page, d, kAllLanes, part->values);
-  for (; d + 4 * kWidth <= page.head_dim; d += 4 * kWidth) weigh_values<4>(p, page, d, kAllLanes, part->values);
-  for (; d < page.head_dim; d += kWidth) weigh_values<1>(p, page, d, first_lanes(page.head_dim - d), part->values);
-}
-
-void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
-  const float max = part.max > total->max ? part.max : total->max;
-  const __m512 a = exponential(_mm512_set1_ps(total->max - max)), b = exponential(_mm512_set1_ps(part.max - max));
-  total->max = max;
-  total->sum = total->sum * _mm512_cvtss_f32(a) + part.sum * _mm512_cvtss_f32(b);
-  float* values = total->values;
-  for_each_vector(head_dim, [&](int64_t d, __mmask16 lanes) {
-    const __m512 earlier = _mm512_mul_ps(load(values + d, lanes), a);
-    const __m512 later = _mm512_mul_ps(load(part.values + d, lanes), b);
-    store(values + d, lanes, _mm512_add_ps(earlier, later));
-  });
-}
-
-void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
-  const __m512 sum = _mm512_set1_ps(total.sum);
-  for_each_vector(head_dim, [&](int64_t d, __mmask16 lanes) {
-    store(y + d, lanes, _mm512_div_ps(load(total.values + d, lanes), sum));
-  });
-}
-
 // CpuFeature bits, written out: this file includes no header of the processor's features.
 constexpr uint32_t kFeatures = 0b11111111;
 
@@ -623,9 +476,12 @@ const KernelSet kAvx512VnniKernels = {
     add,
     gate,
     rope,
-    attend_page,
-    merge_attention,
-    finish_attention,
+    avx512::narrow,
+    avx512::quantize_query,
+    avx512::attend_page_f16,
+    avx512::attend_page_int8,
+    avx512::merge_attention,
+    avx512::finish_attention,
     head::pack_avx512_vnni,
     head::scan_avx512_vnni,
 };

@@ -119,13 +119,33 @@ struct HeadScan {
   int64_t stride;
 };
 
+// One head of one KV page. Keys lie transposed, so that a vector lane is a key and no sum crosses lanes.
+//   float16: keys (head_dim, kPageTokens), then values (kPageTokens, head_dim).
+//   int8: columns and tokens lie in pairs, and there are scales: keys (key_pairs, kPageTokens, 2), the column beyond an
+//   odd head_dim 0; values (kPageTokens / 2, head_dim, 2); float32 scales of the keys (kPageTokens) and of the values
+//   (kPageTokens). A number is its code times its token's scale.
+constexpr int64_t key_pairs(int64_t head_dim) { return (head_dim + 1) / 2; }
+constexpr int64_t f16_keys_bytes(int64_t head_dim) { return 2 * head_dim * kPageTokens; }
+constexpr int64_t f16_page_bytes(int64_t head_dim) { return 2 * f16_keys_bytes(head_dim); }
+constexpr int64_t int8_keys_bytes(int64_t head_dim) { return 2 * key_pairs(head_dim) * kPageTokens; }
+constexpr int64_t int8_scales_offset(int64_t head_dim) { return int8_keys_bytes(head_dim) + head_dim * kPageTokens; }
+constexpr int64_t int8_page_bytes(int64_t head_dim) { return int8_scales_offset(head_dim) + 2 * kPageTokens * 4; }
+
+// Largest magnitude of a float16; keys and values are limited to it.
+inline constexpr float kLargestF16 = 65504.0f;
+// Largest head_dim in int8: |sum of query code * key code| <= 32767 * 128 * 512 stays inside int32.
+inline constexpr int64_t kMaxInt8HeadDim = 512;
+
+// Some queries of the heads that share a KV head, over one page.
 struct AttentionPage {
-  const float* q;       // (head_dim)
-  const float* k_page;  // (head_dim, kPageTokens) one column a token
-  const float* v_page;  // (kPageTokens, head_dim) one row a token
+  const uint8_t* page;        // as above
+  const uint8_t* next;        // the page that will be read next, to be fetched ahead; `page` if there is none
+  const void* q;              // float32 (queries, head_dim), or int16 (queries, 2 * key_pairs) from quantize_query
+  const float* q_multiplier;  // (queries) of the int16 codes; not read for float16
+  int64_t queries;
+  const int32_t* seen;  // (queries) each sees so many tokens of the page, the first ones, 1..kPageTokens
   int64_t head_dim;
-  int64_t tokens;  // the first `tokens` of the page are seen, 1..kPageTokens
-  float scale;
+  float scale;  // not read for int8
 };
 
 // Softmax over a part of the context: sum over j of exp(s_j - max) and the sum of the values weighted by it.
@@ -179,10 +199,24 @@ struct KernelSet {
   // both products rounded.
   void (*rope)(float* x, const float* cosine, const float* sine, int64_t half);
 
-  // s_j = scale * (fma chain over d from +0 of q[d] * k[d][j]); max over j, NaN ignored, -0 given as +0;
-  // p_j = exp(s_j - max); part.sum = sum over lanes of p_j; part.values[d] = fma chain over j from +0 of p_j * v[j][d].
-  // All of k_page is readable; what lies beyond `tokens` has no effect.
-  void (*attend_page)(const AttentionPage& page, AttentionPart* part);
+  // y[i] = x[i] limited to +-kLargestF16, as float16, half to even; NaN stays NaN.
+  void (*narrow)(const float* x, int64_t count, uint16_t* y);
+
+  // a = max(max |q|, 1e-5), r = 32767 / a, codes[d] = rint(q[d] * r), half to even; NaN is
+  // ignored in a and gives -32767. The code beyond an odd head_dim is 0. *multiplier = (a / 32767) * scale.
+  void (*quantize_query)(const float* q, int64_t head_dim, float scale, int16_t* codes, float* multiplier);
+
+  // For each query, over the tokens j that it sees: s_j = scale * (fma chain over d from +0 of q[d] * k[d][j]), k
+  // widened exactly; max over j, NaN ignored, -0 given as +0; p_j = exp(s_j - max); part.sum = sum over lanes of p_j;
+  // part.values[d] = fma chain over j from +0 of p_j * v[j][d]. The whole page is readable; what lies beyond the tokens
+  // seen has no effect.
+  void (*attend_page_f16)(const AttentionPage& page, AttentionPart* parts);  // parts (queries)
+
+  // The same with s_j = float(sum over d of code * k[d][j]) * (q_multiplier * key_scale[j]) and with
+  // w_j = p_j * value_scale[j], m = max(max w_j, 2^-100), r = 32767 / m, c_j = rint(w_j * r), half to even; NaN is
+  // ignored in m and gives 0; part.values[d] = float(sum over j of c_j * v[j][d]) * (m / 32767). These
+  // sums are exact for head_dim <= kMaxInt8HeadDim.
+  void (*attend_page_int8)(const AttentionPage& page, AttentionPart* parts);
 
   // Adds a later part: m = part.max > total.max ? part.max : total.max, a = exp(total.max - m), b = exp(part.max - m);
   // total.sum = total.sum * a + part.sum * b, values likewise, both products rounded; total.max = m.

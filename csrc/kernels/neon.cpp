@@ -1,7 +1,5 @@
-// NEON of every 64-bit ARM processor. A register is four of the 16 lanes of a sum, four keys or four values.
+// NEON of every 64-bit ARM processor. A register is four of the 16 lanes of a sum.
 #include "kernels/neon.h"
-
-#include <string.h>
 
 namespace tritium::kernels {
 
@@ -10,89 +8,6 @@ extern const KernelSet kNeonKernels;
 namespace neon {
 
 namespace {
-
-constexpr int kWidth = 4;
-constexpr int kLanes = 16;
-constexpr int kLaneRegisters = kLanes / kWidth;
-
-// Which lanes of a register are meant: all, or the first 1..3.
-struct AllLanes {};
-struct FirstLanes {
-  int64_t count;
-};
-
-// Calls function(i, lanes) for i = 0, 4, 8, …; lanes are those of i..i + 3 below count.
-template <class Function>
-TRITIUM_INLINE void for_each_vector(int64_t count, Function function) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) function(i, AllLanes{});
-  if (i < count) function(i, FirstLanes{count - i});
-}
-
-// Lanes not loaded are +0.
-TRITIUM_INLINE float32x4_t load(const float* p, AllLanes) { return vld1q_f32(p); }
-TRITIUM_INLINE float32x4_t load(const float* p, FirstLanes lanes) {
-  float x[kWidth] = {};
-  memcpy(x, p, static_cast<size_t>(lanes.count) * sizeof(float));
-  return vld1q_f32(x);
-}
-TRITIUM_INLINE int32x4_t load(const int32_t* p, AllLanes) { return vld1q_s32(p); }
-TRITIUM_INLINE int32x4_t load(const int32_t* p, FirstLanes lanes) {
-  int32_t x[kWidth] = {};
-  memcpy(x, p, static_cast<size_t>(lanes.count) * sizeof(int32_t));
-  return vld1q_s32(x);
-}
-TRITIUM_INLINE uint16x4_t load(const uint16_t* p, AllLanes) { return vld1_u16(p); }
-TRITIUM_INLINE uint16x4_t load(const uint16_t* p, FirstLanes lanes) {
-  uint16_t x[kWidth] = {};
-  memcpy(x, p, static_cast<size_t>(lanes.count) * sizeof(uint16_t));
-  return vld1_u16(x);
-}
-TRITIUM_INLINE void store(float* p, AllLanes, float32x4_t x) { vst1q_f32(p, x); }
-TRITIUM_INLINE void store(float* p, FirstLanes lanes, float32x4_t x) {
-  float all[kWidth];
-  vst1q_f32(all, x);
-  memcpy(p, all, static_cast<size_t>(lanes.count) * sizeof(float));
-}
-
-// The first n lanes; none for n <= 0, all for n >= 4.
-TRITIUM_INLINE uint32x4_t lane_mask(int64_t n) {
-  static const uint32_t kMask[2 * kWidth] = {~0u, ~0u, ~0u, ~0u, 0, 0, 0, 0};
-  return vld1q_u32(kMask + kWidth - (n < 0 ? 0 : n < kWidth ? n : kWidth));
-}
-
-TRITIUM_INLINE float32x4_t float_of(uint32_t bits) { return vreinterpretq_f32_u32(vdupq_n_u32(bits)); }
-TRITIUM_INLINE float32x4_t masked(float32x4_t x, uint32x4_t lanes) {
-  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), lanes));
-}
-
-// a > b ? a : b, so that a NaN in `a` gives b; the instructions for a maximum do something else.
-TRITIUM_INLINE float32x4_t greater(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
-
-TRITIUM_INLINE float32x4_t exponential(float32x4_t x) {
-  const float32x4_t shift = vdupq_n_f32(12582912.0f);
-  const float32x4_t t = vfmaq_f32(shift, x, vdupq_n_f32(0x1.715476p+0f));
-  const float32x4_t n = vsubq_f32(t, shift);
-  const float32x4_t r = vfmaq_f32(vfmaq_f32(x, n, vdupq_n_f32(-0x1.62e430p-1f)), n, vdupq_n_f32(0x1.05c610p-29f));
-  float32x4_t p = vdupq_n_f32(0x1.6d113cp-10f);
-  p = vfmaq_f32(vdupq_n_f32(0x1.120ba2p-7f), p, r);
-  p = vfmaq_f32(vdupq_n_f32(0x1.55551ap-5f), p, r);
-  p = vfmaq_f32(vdupq_n_f32(0x1.5554dcp-3f), p, r);
-  p = vfmaq_f32(vdupq_n_f32(0.5f), p, r);
-  p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
-  p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
-  const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(t), 23);
-  float32x4_t y = vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p), exponent));
-  y = vbslq_f32(vcltq_f32(x, float_of(0xC2AEAC4Fu)), vdupq_n_f32(0.0f), y);
-  y = vbslq_f32(vcgtq_f32(x, float_of(0x42B17217u)), float_of(0x7F800000u), y);
-  return vbslq_f32(vceqq_f32(x, x), y, x);
-}
-
-TRITIUM_INLINE float fold_lanes(const float32x4_t (&lanes)[kLaneRegisters]) {
-  const float32x4_t four = vaddq_f32(vaddq_f32(lanes[0], lanes[2]), vaddq_f32(lanes[1], lanes[3]));
-  const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
-  return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
-}
 
 // ---- Ternary weights
 
@@ -490,106 +405,6 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   });
 }
 
-// ---- Attention
-
-namespace {
-
-// Raw products of q with 4 * kVectors keys of the page.
-template <int kVectors>
-void score_keys(const AttentionPage& page, float* scores) {
-  float32x4_t sum[kVectors];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) sum[i] = vdupq_n_f32(0.0f);
-  const float* keys = page.k_page;
-  for (int64_t d = 0; d < page.head_dim; ++d) {
-    const float32x4_t q = vld1q_dup_f32(page.q + d);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) sum[i] = vfmaq_f32(sum[i], q, vld1q_f32(keys + kWidth * i));
-    keys += kPageTokens;
-  }
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) vst1q_f32(scores + kWidth * i, sum[i]);
-}
-
-// 4 * kVectors values of every token from `first`, or `lanes` of four.
-template <int kVectors, class Lanes>
-TRITIUM_INLINE void weigh_values(const float* p, const AttentionPage& page, int64_t first, Lanes lanes, float* out) {
-  const float* values = page.v_page + first;
-  float32x4_t sum[kVectors];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) sum[i] = vdupq_n_f32(0.0f);
-  for (int64_t j = 0; j < page.tokens; ++j) {
-    const float32x4_t weight = vld1q_dup_f32(p + j);
-    TRITIUM_UNROLL
-    for (int i = 0; i < kVectors; ++i) sum[i] = vfmaq_f32(sum[i], weight, load(values + kWidth * i, lanes));
-    values += page.head_dim;
-  }
-  TRITIUM_UNROLL
-  for (int i = 0; i < kVectors; ++i) store(out + first + kWidth * i, lanes, sum[i]);
-}
-
-}  // namespace
-
-void attend_page(const AttentionPage& page, AttentionPart* part) {
-  float p[kPageTokens];
-  const int64_t vectors = (page.tokens + kWidth - 1) / kWidth;
-  if (vectors > 8) {
-    score_keys<16>(page, p);
-  } else if (vectors > 4) {
-    score_keys<8>(page, p);
-  } else {
-    score_keys<4>(page, p);
-  }
-
-  const uint32x4_t seen_last = lane_mask(page.tokens - kWidth * (vectors - 1));
-  const float32x4_t least = float_of(0xFF800000u);
-  float32x4_t max = least;
-  for (int64_t i = 0; i < vectors; ++i) {
-    float32x4_t score = vmulq_f32(vld1q_f32(p + kWidth * i), vdupq_n_f32(page.scale));
-    if (i == vectors - 1) score = vbslq_f32(seen_last, score, least);
-    vst1q_f32(p + kWidth * i, score);
-    max = greater(score, max);
-  }
-  const float top = vmaxvq_f32(max) + 0.0f;  // no lane is NaN
-
-  float32x4_t lanes[kLaneRegisters];
-  TRITIUM_UNROLL
-  for (int i = 0; i < kLaneRegisters; ++i) lanes[i] = vdupq_n_f32(0.0f);
-  for (int64_t i = 0; i < vectors; ++i) {
-    float32x4_t weight = exponential(vsubq_f32(vld1q_f32(p + kWidth * i), vdupq_n_f32(top)));
-    if (i == vectors - 1) weight = masked(weight, seen_last);
-    vst1q_f32(p + kWidth * i, weight);
-    lanes[i % kLaneRegisters] = vaddq_f32(lanes[i % kLaneRegisters], weight);
-  }
-  part->max = top;
-  part->sum = fold_lanes(lanes);
-
-  int64_t d = 0;
-  for (; d + 16 * kWidth <= page.head_dim; d += 16 * kWidth) weigh_values<16>(p, page, d, AllLanes{}, part->values);
-  for (; d + 4 * kWidth <= page.head_dim; d += 4 * kWidth) weigh_values<4>(p, page, d, AllLanes{}, part->values);
-  for (; d + kWidth <= page.head_dim; d += kWidth) weigh_values<1>(p, page, d, AllLanes{}, part->values);
-  if (d < page.head_dim) weigh_values<1>(p, page, d, FirstLanes{page.head_dim - d}, part->values);
-}
-
-void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
-  const float max = part.max > total->max ? part.max : total->max;
-  const float32x4_t a = exponential(vdupq_n_f32(total->max - max)), b = exponential(vdupq_n_f32(part.max - max));
-  total->max = max;
-  total->sum = total->sum * vgetq_lane_f32(a, 0) + part.sum * vgetq_lane_f32(b, 0);
-  float* values = total->values;
-  for_each_vector(head_dim, [&](int64_t d, auto lanes) {
-    const float32x4_t earlier = vmulq_f32(load(values + d, lanes), a);
-    const float32x4_t later = vmulq_f32(load(part.values + d, lanes), b);
-    store(values + d, lanes, vaddq_f32(earlier, later));
-  });
-}
-
-void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
-  const float32x4_t sum = vdupq_n_f32(total.sum);
-  for_each_vector(head_dim,
-                  [&](int64_t d, auto lanes) { store(y + d, lanes, vdivq_f32(load(total.values + d, lanes), sum)); });
-}
-
 }  // namespace neon
 
 const KernelSet kNeonKernels = {
@@ -606,7 +421,10 @@ const KernelSet kNeonKernels = {
     neon::add,
     neon::gate,
     neon::rope,
-    neon::attend_page,
+    neon::narrow,
+    neon::quantize_query,
+    neon::attend_page_f16,
+    neon::attend_page_int8,
     neon::merge_attention,
     neon::finish_attention,
     head::pack_neon,

@@ -227,29 +227,111 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   }
 }
 
-void attend_page(const AttentionPage& page, AttentionPart* part) {
-  float p[kPageTokens] = {};
-  for (int64_t d = 0; d < page.head_dim; ++d) {
-    for (int64_t j = 0; j < page.tokens; ++j) p[j] = fmaf(page.q[d], page.k_page[d * kPageTokens + j], p[j]);
+uint16_t narrow_f16(float x) {
+  const uint16_t sign = static_cast<uint16_t>((bits_of(x) >> 16) & 0x8000u);
+  if (x != x) return static_cast<uint16_t>(sign | 0x7E00u);
+  const float magnitude = fabsf(x) < kLargestF16 ? fabsf(x) : kLargestF16;
+  if (magnitude < 0x1p-14f) {  // a subnormal float16: beside 0.5, 2^-24 is the last place
+    return static_cast<uint16_t>(sign | (bits_of(magnitude + 0.5f) - bits_of(0.5f)));
   }
+  const uint32_t bits = bits_of(magnitude) - (112u << 23);
+  return static_cast<uint16_t>(sign | ((bits + 0xFFFu + ((bits >> 13) & 1u)) >> 13));
+}
+
+void narrow(const float* x, int64_t count, uint16_t* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = narrow_f16(x[i]);
+}
+
+void quantize_query(const float* q, int64_t head_dim, float scale, int16_t* codes, float* multiplier) {
+  float absmax = 1e-5f;
+  for (int64_t d = 0; d < head_dim; ++d) {
+    const float magnitude = fabsf(q[d]);
+    if (magnitude > absmax) absmax = magnitude;
+  }
+  const float r = 32767.0f / absmax;
+  for (int64_t d = 0; d < head_dim; ++d) {
+    float v = q[d] * r;
+    v = v > -32767.0f ? v : -32767.0f;
+    codes[d] = static_cast<int16_t>((v + kRoundingShift) - kRoundingShift);
+  }
+  if (head_dim % 2 != 0) codes[head_dim] = 0;
+  *multiplier = (absmax / 32767.0f) * scale;
+}
+
+// Scores of `tokens` keys to weights, in place; part.max and part.sum.
+void weigh_keys(float* p, int64_t tokens, AttentionPart* part) {
   float max = float_of(0xFF800000u);
-  for (int64_t j = 0; j < page.tokens; ++j) {
-    p[j] *= page.scale;
+  for (int64_t j = 0; j < tokens; ++j) {
     if (p[j] > max) max = p[j];
   }
   max += 0.0f;
   float lanes[kLanes] = {};
-  for (int64_t j = 0; j < page.tokens; ++j) {
+  for (int64_t j = 0; j < tokens; ++j) {
     p[j] = exponential(p[j] - max);
     lanes[j % kLanes] += p[j];
   }
-  for (int64_t d = 0; d < page.head_dim; ++d) {
-    float value = 0.0f;
-    for (int64_t j = 0; j < page.tokens; ++j) value = fmaf(p[j], page.v_page[j * page.head_dim + d], value);
-    part->values[d] = value;
-  }
   part->max = max;
   part->sum = fold_lanes(lanes);
+}
+
+void attend_page_f16(const AttentionPage& page, AttentionPart* parts) {
+  const int64_t head_dim = page.head_dim;
+  const uint8_t* values = page.page + f16_keys_bytes(head_dim);
+  for (int64_t i = 0; i < page.queries; ++i) {
+    const float* q = static_cast<const float*>(page.q) + i * head_dim;
+    const int64_t tokens = page.seen[i];
+    float p[kPageTokens] = {};
+    for (int64_t d = 0; d < head_dim; ++d) {
+      for (int64_t j = 0; j < tokens; ++j) {
+        p[j] = fmaf(q[d], element_at(page.page, Element::kF16, d * kPageTokens + j), p[j]);
+      }
+    }
+    for (int64_t j = 0; j < tokens; ++j) p[j] *= page.scale;
+    weigh_keys(p, tokens, &parts[i]);
+    for (int64_t d = 0; d < head_dim; ++d) {
+      float value = 0.0f;
+      for (int64_t j = 0; j < tokens; ++j) {
+        value = fmaf(p[j], element_at(values, Element::kF16, j * head_dim + d), value);
+      }
+      parts[i].values[d] = value;
+    }
+  }
+}
+
+void attend_page_int8(const AttentionPage& page, AttentionPart* parts) {
+  const int64_t head_dim = page.head_dim, pairs = key_pairs(head_dim);
+  const int8_t* keys = reinterpret_cast<const int8_t*>(page.page);
+  const int8_t* values = keys + int8_keys_bytes(head_dim);
+  const uint8_t* scales = page.page + int8_scales_offset(head_dim);
+  for (int64_t i = 0; i < page.queries; ++i) {
+    const int16_t* q = static_cast<const int16_t*>(page.q) + i * 2 * pairs;
+    const int64_t tokens = page.seen[i];
+    float p[kPageTokens];
+    for (int64_t j = 0; j < tokens; ++j) {
+      int32_t sum = 0;
+      for (int64_t d = 0; d < 2 * pairs; ++d) sum += q[d] * keys[(d / 2 * kPageTokens + j) * 2 + d % 2];
+      p[j] = static_cast<float>(sum) * (page.q_multiplier[i] * element_at(scales, Element::kF32, j));
+    }
+    weigh_keys(p, tokens, &parts[i]);
+
+    float max = 0x1p-100f;
+    for (int64_t j = 0; j < tokens; ++j) {
+      p[j] *= element_at(scales, Element::kF32, kPageTokens + j);
+      if (p[j] > max) max = p[j];
+    }
+    const float r = 32767.0f / max, multiplier = max / 32767.0f;
+    int32_t codes[kPageTokens];
+    for (int64_t j = 0; j < tokens; ++j) {
+      float v = p[j] * r;
+      v = v > 0.0f ? v : 0.0f;
+      codes[j] = static_cast<int32_t>((v + kRoundingShift) - kRoundingShift);
+    }
+    for (int64_t d = 0; d < head_dim; ++d) {
+      int32_t sum = 0;
+      for (int64_t j = 0; j < tokens; ++j) sum += codes[j] * values[(j / 2 * head_dim + d) * 2 + j % 2];
+      parts[i].values[d] = static_cast<float>(sum) * multiplier;
+    }
+  }
 }
 
 void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total) {
@@ -304,8 +386,27 @@ void scan_head(const HeadScan& scan) {
 }  // namespace
 
 const KernelSet kScalarKernels = {
-    "scalar", 0,   pack_panel, quantize, ternary_gemv, ternary_gemm,    dequantize,       dense_matmul, widen,
-    rms_norm, add, gate,       rope,     attend_page,  merge_attention, finish_attention, pack_head,    scan_head,
+    "scalar",
+    0,
+    pack_panel,
+    quantize,
+    ternary_gemv,
+    ternary_gemm,
+    dequantize,
+    dense_matmul,
+    widen,
+    rms_norm,
+    add,
+    gate,
+    rope,
+    narrow,
+    quantize_query,
+    attend_page_f16,
+    attend_page_int8,
+    merge_attention,
+    finish_attention,
+    pack_head,
+    scan_head,
 };
 
 }  // namespace tritium::kernels

@@ -133,7 +133,10 @@ class Checker {
     add();
     gate();
     rope();
-    attend_page();
+    narrow();
+    quantize_query();
+    attend_page_f16();
+    attend_page_int8();
     merge_attention();
     finish_attention();
     pack_head();
@@ -393,26 +396,107 @@ class Checker {
     }
   }
 
-  // values, then max and sum.
-  void attend_page() {
-    begin("attend_page");
+  void narrow() {
+    begin("narrow");
+    for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 100, 640}) {
+      for (Values kind : kAllValues) {
+        auto x = floats(random_, count, kind);
+        for (float& value : x) {  // all exponents of a float16
+          if (kind == Values::kPlain) value = std::ldexp(value, static_cast<int>(random_.below(44)) - 27);
+        }
+        compare<float>(
+            "y, widened", count,
+            [&](const KernelSet& set, float* y) {
+              std::vector<uint16_t> halves(static_cast<size_t>(count));
+              set.narrow(x.data(), count, halves.data());
+              scalar_.widen(halves.data(), Element::kF16, count, y);
+            },
+            sizes("count ", count));
+      }
+    }
+  }
+
+  void quantize_query() {
+    begin("quantize_query");
+    for (int64_t head_dim : {1, 2, 7, 8, 9, 15, 16, 17, 64, 100, 128, 511, 512}) {
+      for (Values kind : kAllValues) {
+        const auto q = floats(random_, head_dim, kind);
+        compare<int16_t>(
+            "codes", 2 * key_pairs(head_dim),
+            [&](const KernelSet& set, int16_t* codes) {
+              float multiplier;
+              set.quantize_query(q.data(), head_dim, 0.09f, codes, &multiplier);
+            },
+            sizes("head_dim ", head_dim));
+        std::vector<int16_t> codes(static_cast<size_t>(2 * key_pairs(head_dim)));
+        compare<float>(
+            "multiplier", 1,
+            [&](const KernelSet& set, float* multiplier) {
+              set.quantize_query(q.data(), head_dim, 0.09f, codes.data(), multiplier);
+            },
+            sizes("head_dim ", head_dim));
+      }
+    }
+  }
+
+  void attend_page_f16() {
+    begin("attend_page_f16");
     for (int64_t head_dim : {1, 7, 8, 9, 31, 64, 100, 128}) {
-      for (int64_t tokens : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 40, 57, 63, 64}) {
+      for (int64_t queries : {1, 2, 3, 4, 5, 9}) {
         for (Values kind : {Values::kPlain, Values::kWide, Values::kSpecial, Values::kZero}) {
-          const auto q = floats(random_, head_dim, kind);
-          const auto k_page = floats(random_, head_dim * kPageTokens, kind == Values::kSpecial ? kind : Values::kPlain);
-          const auto v_page = floats(random_, kPageTokens * head_dim, kind);
-          compare<float>(
-              "values, max, sum", head_dim + 2,
-              [&](const KernelSet& set, float* y) {
-                AttentionPart part = {0.0f, 0.0f, y};
-                set.attend_page({q.data(), k_page.data(), v_page.data(), head_dim, tokens, 0.09f}, &part);
-                y[head_dim] = part.max;
-                y[head_dim + 1] = part.sum;
-              },
-              sizes("head_dim ", head_dim, ", tokens ", tokens));
+          const auto q = floats(random_, queries * head_dim, kind);
+          auto numbers = stored(Element::kF16, f16_page_bytes(head_dim) / 2, kind);
+          attend_problem(&KernelSet::attend_page_f16, reinterpret_cast<uint8_t*>(numbers.data()), q.data(), nullptr,
+                         queries, head_dim);
         }
       }
+    }
+  }
+
+  void attend_page_int8() {
+    begin("attend_page_int8");
+    for (int64_t head_dim : {1, 2, 7, 8, 9, 31, 64, 100, 128, 512}) {
+      for (int64_t queries : {1, 2, 3, 4, 5, 9}) {
+        for (int64_t extreme : {0, 1, 2}) {
+          const auto code = [&](int64_t most) {
+            return extreme == 0 ? random_.below(2 * most + 1) - most : extreme == 1 ? most : -most;
+          };
+          std::vector<int16_t> q(static_cast<size_t>(queries * 2 * key_pairs(head_dim)));
+          for (int16_t& value : q) value = static_cast<int16_t>(code(32767));
+          auto multipliers = floats(random_, queries, Values::kPlain);
+          for (float& multiplier : multipliers) multiplier *= 1e-6f;
+          std::vector<float> page(static_cast<size_t>(int8_page_bytes(head_dim)) / sizeof(float));
+          auto* codes = reinterpret_cast<int8_t*>(page.data());
+          for (int64_t i = 0; i < int8_scales_offset(head_dim); ++i) codes[i] = static_cast<int8_t>(code(127));
+          for (size_t i = page.size() - 2 * kPageTokens; i < page.size(); ++i) {
+            page[i] = value_of(random_, random_.below(8) ? Values::kPlain : Values::kWide);
+          }
+          attend_problem(&KernelSet::attend_page_int8, reinterpret_cast<uint8_t*>(page.data()), q.data(),
+                         multipliers.data(), queries, head_dim);
+        }
+      }
+    }
+  }
+
+  // values, then maxima and sums, of queries that see various numbers of tokens.
+  void attend_problem(void (*KernelSet::*kernel)(const AttentionPage&, AttentionPart*), const uint8_t* page,
+                      const void* q, const float* multipliers, int64_t queries, int64_t head_dim) {
+    for (int64_t tokens : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 40, 57, 63, 64}) {
+      std::vector<int32_t> seen(static_cast<size_t>(queries), static_cast<int32_t>(tokens));
+      for (int32_t& count : seen)
+        count += static_cast<int32_t>(random_.below(std::min<int64_t>(kPageTokens - tokens, 3) + 1));
+      compare<float>(
+          "values, maxima, sums", queries * (head_dim + 2),
+          [&](const KernelSet& set, float* y) {
+            std::vector<AttentionPart> parts;
+            for (int64_t i = 0; i < queries; ++i) parts.push_back({0.0f, 0.0f, y + i * head_dim});
+            (set.*kernel)({page, page, q, multipliers, queries, seen.data(), head_dim, 0.09f}, parts.data());
+            for (int64_t i = 0; i < queries; ++i) {
+              y[queries * head_dim + i] = parts[static_cast<size_t>(i)].max;
+              y[queries * (head_dim + 1) + i] = parts[static_cast<size_t>(i)].sum;
+            }
+          },
+          sizes("head_dim ", head_dim, ", queries ", queries, ", tokens from ", tokens));
     }
   }
 

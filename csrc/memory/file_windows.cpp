@@ -2,6 +2,7 @@
 #include <windows.h>
 
 #include <algorithm>
+#include <random>
 #include <system_error>
 
 #include "base/error.h"
@@ -16,6 +17,9 @@ namespace {
 }
 
 constexpr size_t kLargestRead = size_t{1} << 30;
+
+// From ticks of 100 ns since 1601.
+int64_t nanoseconds(const LARGE_INTEGER& ticks) { return (ticks.QuadPart - 116'444'736'000'000'000) * 100; }
 
 }  // namespace
 
@@ -32,14 +36,18 @@ File::File(const std::filesystem::path& path) : path_(path_text(path)) {
   const HANDLE file = CreateFileW(path.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
                                   OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
   if (file == INVALID_HANDLE_VALUE) fail(path_, "open", GetLastError());
-  LARGE_INTEGER size = {};
-  const bool regular = GetFileType(file) == FILE_TYPE_DISK && GetFileSizeEx(file, &size);
+  BY_HANDLE_FILE_INFORMATION numbers = {};
+  FILE_BASIC_INFO times = {};
+  const bool regular = GetFileType(file) == FILE_TYPE_DISK && GetFileInformationByHandle(file, &numbers) &&
+                       GetFileInformationByHandleEx(file, FileBasicInfo, &times, sizeof times);
   if (!regular) {
     CloseHandle(file);
     throw ModelLoadError(concat("[file] '", path_, "' is not a regular file"));
   }
   handle_ = reinterpret_cast<intptr_t>(file);
-  size_ = static_cast<uint64_t>(size.QuadPart);
+  identity_ = {uint64_t{numbers.nFileIndexHigh} << 32 | numbers.nFileIndexLow,
+               uint64_t{numbers.nFileSizeHigh} << 32 | numbers.nFileSizeLow, nanoseconds(times.LastWriteTime),
+               nanoseconds(times.ChangeTime)};
 }
 
 File::~File() { CloseHandle(reinterpret_cast<HANDLE>(handle_)); }
@@ -83,5 +91,46 @@ const std::byte* File::map(size_t bytes) {
 void File::unmap(const std::byte* data, size_t) noexcept { UnmapViewOfFile(data); }
 
 void File::drop(const std::byte*, size_t) noexcept {}
+
+void File::prefer_huge_pages(const std::byte*, size_t) noexcept {}
+
+bool File::uses_huge_pages(const std::byte*, size_t) noexcept { return true; }
+
+NewFile::NewFile(const std::filesystem::path& path) : path_(path), temporary_(path) {
+  temporary_ += concat(".", std::random_device{}(), ".tmp");
+  const HANDLE file =
+      CreateFileW(temporary_.c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (file == INVALID_HANDLE_VALUE) fail(path_text(temporary_), "create", GetLastError());
+  handle_ = reinterpret_cast<intptr_t>(file);
+}
+
+NewFile::~NewFile() {
+  close();
+  if (!temporary_.empty()) DeleteFileW(temporary_.c_str());
+}
+
+void NewFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    DWORD done = 0;
+    const auto wanted = static_cast<DWORD>(std::min(bytes.size(), kLargestRead));
+    if (!WriteFile(reinterpret_cast<HANDLE>(handle_), bytes.data(), wanted, &done, nullptr)) {
+      fail(path_text(temporary_), "write", GetLastError());
+    }
+    bytes = bytes.subspan(done);
+  }
+}
+
+void NewFile::publish() {
+  close();  // an open file cannot be renamed
+  if (!MoveFileExW(temporary_.c_str(), path_.c_str(), MOVEFILE_REPLACE_EXISTING)) {
+    fail(path_text(path_), "create", GetLastError());
+  }
+  temporary_.clear();
+}
+
+void NewFile::close() noexcept {
+  if (handle_ != -1) CloseHandle(reinterpret_cast<HANDLE>(handle_));
+  handle_ = -1;
+}
 
 }  // namespace tritium

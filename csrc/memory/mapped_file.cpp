@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "memory/allocator.h"
-#include "memory/file.h"
 
 namespace tritium {
 
@@ -20,6 +19,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   std::shared_ptr<MappedFile> mapped(new MappedFile);
   mapped->path_ = path;
   mapped->access_ = access;
+  mapped->identity_ = file->identity();
   if (size == 0) return mapped;  // an empty file cannot be mapped
   if (access == FileAccess::kMap) {
     mapped->data_ = file->map(size);
@@ -54,6 +54,14 @@ const std::byte* MappedFile::fetch(uint64_t offset, size_t count, std::byte* scr
 void MappedFile::drop(uint64_t offset, uint64_t count) const noexcept {
   if (access_ != FileAccess::kMap || offset >= size_) return;
   File::drop(data_ + offset, static_cast<size_t>(std::min<uint64_t>(count, size_ - offset)));
+}
+
+bool MappedFile::is_current() const noexcept {
+  try {
+    return identity_ && File(path_).identity() == *identity_;
+  } catch (const ModelLoadError&) {
+    return false;
+  }
 }
 
 MappedFile::~MappedFile() {

@@ -5,11 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 
-namespace tritium {
+#include "memory/file.h"
 
-class File;
+namespace tritium {
 
 enum class FileAccess {
   kMap,   // no copy; a file that shrinks while mapped ends the process (SIGBUS)
@@ -40,13 +41,19 @@ class MappedFile {
   // reads them again where they are used all the same. Nothing happens to bytes that were read or lent.
   void drop(uint64_t offset, uint64_t count) const noexcept;
 
+  // The file when it was opened; nothing for lent bytes.
+  const std::optional<FileIdentity>& identity() const { return identity_; }
+  // Whether the path still names that file, unchanged.
+  bool is_current() const noexcept;
+
  private:
   MappedFile() = default;
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   FileAccess access_ = FileAccess::kMap;
-  std::unique_ptr<const File> file_;   // of a mapped file
+  std::unique_ptr<const File> file_;  // of a mapped file
+  std::optional<FileIdentity> identity_;
   std::shared_ptr<const void> owner_;  // of lent bytes
 };
 

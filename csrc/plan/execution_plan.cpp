@@ -51,6 +51,14 @@ HeadFormat parse_head_format(std::string_view name) {
       concat("[plan] unknown head '", name, "'; known are auto, full, screened, screened8, int8, int4"));
 }
 
+std::string_view kv_dtype_name(KVDType dtype) { return dtype == KVDType::kF16 ? "f16" : "int8"; }
+
+KVDType parse_kv_dtype(std::string_view name) {
+  if (name == "f16") return KVDType::kF16;
+  if (name == "int8") return KVDType::kInt8;
+  throw OptimizationError(concat("[plan] unknown kv_dtype '", name, "'; known are f16, int8"));
+}
+
 std::string_view step_name(const StepKind& kind) {
   return std::visit(
       Overloaded{
@@ -100,7 +108,8 @@ std::string ExecutionPlan::describe() const {
   std::ostringstream out;
   out << "plan: level " << optimization_level_name(options.level) << ", " << steps.size() << " steps, up to "
       << options.max_tokens << " tokens a pass, context " << options.context_size << ", sequences "
-      << options.max_sequences << ", head " << head_format_name(options.head) << "\n";
+      << options.max_sequences << ", kv " << kv_dtype_name(options.kv_dtype) << ", head "
+      << head_format_name(options.head) << "\n";
   out << "memory: arena " << megabytes(memory.arena) << ", weights " << megabytes(memory.weights) << ", kv cache "
       << megabytes(memory.kv_cache) << ", outputs " << megabytes(memory.outputs) << ", total "
       << megabytes(estimated_memory()) << "\n";

@@ -33,6 +33,15 @@ enum class HeadFormat {
 std::string_view head_format_name(HeadFormat format);  // "auto", "full", "screened", "screened8", "int8", "int4"
 HeadFormat parse_head_format(std::string_view name);   // OptimizationError lists the known names
 
+// How keys and values are kept.
+enum class KVDType {
+  kF16,
+  kInt8,  // with a scale for each token and head
+};
+
+std::string_view kv_dtype_name(KVDType dtype);  // "f16", "int8"
+KVDType parse_kv_dtype(std::string_view name);  // OptimizationError lists the known names
+
 // Rows of float32 -> int8 rows with the absmax and the sum of each.
 struct QuantizeStep {};
 
@@ -114,6 +123,7 @@ struct PlanOptions {
   int64_t max_tokens = 256;  // rows of one pass
   int64_t context_size = 0;  // tokens of one sequence
   int64_t max_sequences = 1;
+  KVDType kv_dtype = KVDType::kF16;
   HeadFormat head = HeadFormat::kAuto;  // never kAuto in a plan
 };
 

@@ -16,8 +16,15 @@ namespace {
 using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using FedTuple = std::tuple<SequenceId, std::vector<int32_t>, bool>;
 
+// As a RuntimeWarning, from any thread.
+void warn(const std::string& message) {
+  py::gil_scoped_acquire acquire;
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) < 0) throw py::error_already_set();
+}
+
 std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
-                                             std::optional<int64_t> memory_limit, const std::string& level) {
+                                             std::optional<int64_t> memory_limit, const std::string& level,
+                                             const std::optional<std::string>& cache_dir, int64_t max_cache_size) {
   EngineOptions options;
   options.device = std::move(device);
   options.level = parse_optimization_level(level);
@@ -32,7 +39,24 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<i
       throw MemoryLimitError(concat("[memory] the limit must be at least 1 byte, got ", *memory_limit));
     options.memory_limit = static_cast<size_t>(*memory_limit);
   }
+  if (!cache_dir) {
+    options.cache.reset();
+  } else if (*cache_dir != "auto") {
+    options.cache.emplace().folder = std::filesystem::u8path(*cache_dir);
+  }
+  if (max_cache_size < 0) {
+    throw MemoryLimitError(concat("[cache] max_cache_size must be at least 0 bytes, got ", max_cache_size));
+  }
+  if (options.cache) {
+    options.cache->max_bytes = static_cast<uint64_t>(max_cache_size);
+    options.cache->warn = warn;
+  }
   return build_engine(options);
+}
+
+SessionOptions session_options(std::optional<int64_t> context_size, int64_t max_sequences, const std::string& kv_dtype,
+                               const std::string& head) {
+  return {context_size, max_sequences, parse_kv_dtype(kv_dtype), parse_head_format(head)};
 }
 
 // The array takes the matrix over; nothing is copied.
@@ -75,18 +99,20 @@ void bind_inference_engine(py::module_& module) {
 
   py::class_<InferenceEngine, std::shared_ptr<InferenceEngine>>(module, "InferenceEngine")
       .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("threads") = py::none(),
-           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic")
+           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic", py::arg("cache_dir") = "auto",
+           py::arg("max_cache_size") = CacheOptions::default_max_bytes)
       .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
       .def_property_readonly("threads", &InferenceEngine::threads)
       .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)
       .def(
           "plan",
           [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
-             int64_t max_sequences, const std::string& head) {
-            return engine.plan(model, engine.plan_options(model, context_size, max_sequences, parse_head_format(head)));
+             int64_t max_sequences, const std::string& kv_dtype, const std::string& head) {
+            return engine.plan(
+                model, engine.plan_options(model, session_options(context_size, max_sequences, kv_dtype, head)));
           },
           py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
-          py::arg("head") = "auto")
+          py::arg("kv_dtype") = "f16", py::arg("head") = "auto")
       .def(
           "infer",
           [](InferenceEngine& engine, std::shared_ptr<Model> model, const TokenArray& token_ids) {
@@ -143,13 +169,14 @@ void bind_session(py::module_& module) {
 
   py::class_<Session>(module, "Session")
       .def(py::init([](std::shared_ptr<InferenceEngine> engine, std::shared_ptr<Model> model,
-                       std::optional<int64_t> context_size, int64_t max_sequences, const std::string& head) {
-             const HeadFormat format = parse_head_format(head);
+                       std::optional<int64_t> context_size, int64_t max_sequences, const std::string& kv_dtype,
+                       const std::string& head) {
+             const SessionOptions options = session_options(context_size, max_sequences, kv_dtype, head);
              py::gil_scoped_release release;
-             return std::make_unique<Session>(std::move(engine), std::move(model), context_size, max_sequences, format);
+             return std::make_unique<Session>(std::move(engine), std::move(model), options);
            }),
            py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
-           py::arg("head") = "auto")
+           py::arg("kv_dtype") = "f16", py::arg("head") = "auto")
       .def_property_readonly("context_size", &Session::context_size)
       .def_property_readonly("plan", [](const Session& session) { return session.plan(); })
       .def("head_statistics", &Session::head_statistics, py::call_guard<py::gil_scoped_release>())

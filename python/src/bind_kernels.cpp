@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "kernels/cpu_features.h"
 #include "kernels/dispatch.h"
+#include "kernels/kv_page.h"
 #include "kernels/self_check.h"
 
 namespace py = pybind11;
@@ -237,38 +238,62 @@ class BoundKernelSet {
     return y;
   }
 
-  Array<float> attend(const Array<float>& q, const Array<float>& k, const Array<float>& v, float scale) const {
-    require_dimensions(q, 1, "q");
+  Array<float> attend(const Array<float>& q, const Array<float>& k, const Array<float>& v, float scale,
+                      const std::string& kv_dtype) const {
+    require_dimensions(q, 2, "q");
     require_dimensions(k, 2, "k");
     require_dimensions(v, 2, "v");
-    const int64_t head_dim = q.shape(0), tokens = k.shape(0);
-    require(tokens >= 1, "0 tokens given, at least 1 needed");
+    const int64_t queries = q.shape(0), head_dim = q.shape(1), tokens = k.shape(0);
+    require(queries >= 1 && tokens >= queries,
+            concat(tokens, " keys given for ", queries, " queries; the queries are those of the last tokens"));
     require_equal(k.shape(1), head_dim, "head_dim of k");
     require_equal(v.shape(0), tokens, "tokens of v");
     require_equal(v.shape(1), head_dim, "head_dim of v");
-    Array<float> y(head_dim);
-    const float* queries = q.data();
+    require(kv_dtype == "f16" || kv_dtype == "int8", "kv_dtype \"" + kv_dtype + "\" is none of f16, int8");
+    const bool int8 = kv_dtype == "int8";
+    require(!int8 || head_dim <= kMaxInt8HeadDim,
+            concat("head_dim ", head_dim, " given, int8 takes at most ", kMaxInt8HeadDim));
+    Array<float> y({queries, head_dim});
+    const float* query = q.data();
     const float* keys = k.data();
     const float* values = v.data();
     float* out = y.mutable_data();
     run([&](const KernelSet& set) {
-      const size_t page_size = static_cast<size_t>(head_dim * kPageTokens);
-      std::vector<float> k_page(page_size), v_page(page_size);
-      std::vector<float> page_values(static_cast<size_t>(head_dim)), total_values(static_cast<size_t>(head_dim));
-      AttentionPart total = {-std::numeric_limits<float>::infinity(), 0.0f, total_values.data()};
-      for (int64_t first = 0; first < tokens; first += kPageTokens) {
-        const int64_t count = std::min<int64_t>(kPageTokens, tokens - first);
-        for (int64_t j = 0; j < count; ++j) {
-          for (int64_t d = 0; d < head_dim; ++d) {
-            k_page[static_cast<size_t>(d * kPageTokens + j)] = keys[(first + j) * head_dim + d];
-          }
+      const size_t width = static_cast<size_t>(head_dim), count = static_cast<size_t>(queries);
+      std::vector<int16_t> codes(count * static_cast<size_t>(2 * key_pairs(head_dim)));
+      std::vector<float> multipliers(count), numbers(2 * count * width);
+      std::vector<AttentionPart> totals, parts;
+      for (size_t i = 0; i < count; ++i) {
+        if (int8) {
+          set.quantize_query(query + i * width, head_dim, scale,
+                             codes.data() + i * static_cast<size_t>(2 * key_pairs(head_dim)), &multipliers[i]);
         }
-        std::copy_n(values + first * head_dim, count * head_dim, v_page.data());
-        AttentionPart part = {0.0f, 0.0f, page_values.data()};
-        set.attend_page({queries, k_page.data(), v_page.data(), head_dim, count, scale}, &part);
-        set.merge_attention(part, head_dim, &total);
+        totals.push_back({-std::numeric_limits<float>::infinity(), 0.0f, numbers.data() + i * width});
+        parts.push_back({0.0f, 0.0f, numbers.data() + (count + i) * width});
       }
-      set.finish_attention(total, head_dim, out);
+      std::vector<uint8_t> page(static_cast<size_t>(int8 ? int8_page_bytes(head_dim) : f16_page_bytes(head_dim)));
+      for (int64_t first = 0; first < tokens; first += kPageTokens) {
+        for (int64_t j = first; j < std::min(tokens, first + kPageTokens); ++j) {
+          (int8 ? append_token_int8 : append_token_f16)(set, keys + j * head_dim, values + j * head_dim, head_dim,
+                                                        j - first, page.data());
+        }
+        const int64_t before = tokens - queries;  // tokens before the first query's
+        const int64_t skipped = std::clamp<int64_t>(first - before, 0, queries);
+        std::vector<int32_t> seen;
+        for (int64_t i = skipped; i < queries; ++i) {
+          seen.push_back(static_cast<int32_t>(std::min<int64_t>(kPageTokens, before + i + 1 - first)));
+        }
+        if (seen.empty()) break;
+        const void* read = int8 ? static_cast<const void*>(codes.data() + skipped * 2 * key_pairs(head_dim))
+                                : static_cast<const void*>(query + skipped * head_dim);
+        const AttentionPage problem = {page.data(),       page.data(), read,     multipliers.data() + skipped,
+                                       queries - skipped, seen.data(), head_dim, scale};
+        (int8 ? set.attend_page_int8 : set.attend_page_f16)(problem, parts.data() + skipped);
+        for (size_t i = static_cast<size_t>(skipped); i < count; ++i) {
+          set.merge_attention(parts[i], head_dim, &totals[i]);
+        }
+      }
+      for (size_t i = 0; i < count; ++i) set.finish_attention(totals[i], head_dim, out + i * width);
     });
     return y;
   }
@@ -333,7 +358,9 @@ void bind_kernels(py::module_& m) {
            "weights (rows, K) as float32, or uint16 bits of \"float16\" / \"bfloat16\"; x (tokens, K) -> "
            "(tokens, rows).")
       .def("attend", &BoundKernelSet::attend, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("scale"),
-           "q (head_dim,), k and v (tokens, head_dim) -> (head_dim,): pages of 64 merged in order.")
+           py::arg("kv_dtype") = "f16",
+           "q (queries, head_dim) of the last tokens, k and v (tokens, head_dim) -> (queries, head_dim): causal "
+           "attention over pages of 64, merged in order.")
       .def("check", &BoundKernelSet::check, py::arg("seed") = 0,
            "Each kernel against scalar on random problems: (kernel, problems compared, first difference or \"\").")
       .def("__repr__", [](const BoundKernelSet& set) { return "<KernelSet " + set.name() + ">"; });

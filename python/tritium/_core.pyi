@@ -150,7 +150,7 @@ class MemoryUsage:
 
     @property
     def weights(self) -> int:
-        """Packed weights in use."""
+        """Packed weights in use, without those that are mapped from the packed cache."""
 
     @property
     def kv_cache(self) -> int:
@@ -226,6 +226,9 @@ class InferenceEngine:
         threads: int | None = None,
         memory_limit: int | None = None,  # bytes; everything that the engine allocates
         optimization_level: str = "basic",  # "none" | "basic"
+        # folder of packed weights, "auto" for the default one, None for none
+        cache_dir: str | None = "auto",
+        max_cache_size: int = 16_000_000_000,  # bytes
     ) -> None:
         """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met."""
 
@@ -240,6 +243,7 @@ class InferenceEngine:
         model: Model,
         context_size: int | None = None,
         max_sequences: int = 1,
+        kv_dtype: str = "f16",
         head: str = "auto",
     ) -> ExecutionPlan:
         """The plan that this engine would run; nothing is allocated or packed."""
@@ -309,10 +313,12 @@ class Session:
         model: Model,
         context_size: int | None = None,  # tokens a sequence; default the model's, at most 4096
         max_sequences: int = 1,
+        kv_dtype: str = "f16",  # keys and values as "f16" | "int8" with a scale a token and head
         head: str = "auto",  # "full" | "screened" | "screened8" | "int8" | "int4"
     ) -> None:
         """MemoryLimitError if the plan's estimate passes the engine's limit; nothing is allocated
-        then. OptimizationError for an unknown head, or one that this model cannot have.
+        then. OptimizationError for an unknown kv_dtype or head, or one that this model cannot have:
+        int8 takes a head_dim of at most 512.
         """
 
     @property
@@ -392,9 +398,16 @@ class KernelSet:
         """
 
     def attend(
-        self, q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32], scale: float
+        self,
+        q: NDArray[np.float32],
+        k: NDArray[np.float32],
+        v: NDArray[np.float32],
+        scale: float,
+        kv_dtype: str = "f16",  # "f16" | "int8"
     ) -> NDArray[np.float32]:
-        """q (head_dim,), k and v (tokens, head_dim) -> (head_dim,): pages of 64 merged in order."""
+        """q (queries, head_dim) of the last tokens, k and v (tokens, head_dim) -> (queries,
+        head_dim): causal attention over pages of 64, merged in order.
+        """
 
     def check(self, seed: int = 0) -> list[tuple[str, int, str]]:
         """Each kernel against scalar on random problems: (kernel, problems compared, first

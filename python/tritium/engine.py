@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,32 @@ class InferenceEngine:
 
     device: "auto" or "cpu". threads: default the performance cores that this process may use.
     memory_limit: bytes of everything that the engine allocates; default no limit.
+
+    cache_dir: folder where packed weights of models above 16 MB are kept, so that the next load
+    maps them. "auto" is $TRITIUM_CACHE_DIR or else "tritium" in the user's folder for caches; None
+    keeps nothing. max_cache_size: bytes of that folder; what was used longest ago goes first.
+    Where it cannot be written, one RuntimeWarning says so.
+
     DeviceError if the device, the thread count or the kernel set named in TRITIUM_KERNELS cannot be
     met.
     """
 
     def __init__(
-        self, device: str = "auto", *, threads: int | None = None, memory_limit: int | None = None
+        self,
+        device: str = "auto",
+        *,
+        threads: int | None = None,
+        memory_limit: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = "auto",
+        max_cache_size: int = 16_000_000_000,
     ) -> None:
-        self.core = _core.InferenceEngine(device=device, threads=threads, memory_limit=memory_limit)
+        self.core = _core.InferenceEngine(
+            device=device,
+            threads=threads,
+            memory_limit=memory_limit,
+            cache_dir=None if cache_dir is None else os.path.expanduser(os.fspath(cache_dir)),
+            max_cache_size=max_cache_size,
+        )
 
     @property
     def device(self) -> str:

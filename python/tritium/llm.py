@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -40,13 +41,17 @@ class LLM:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
     engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
+    cache_dir, max_cache_size: the packed weights of large models, as in `InferenceEngine`.
+    kv_dtype: how keys and values of past tokens are kept: "f16", or "int8" in half the memory and
+    with less precision.
     head: how the output head is read. "full": as it lies in the file. "screened": the same tokens
     from a copy in 4 bits and the few rows that it leaves open; "screened8": in 8 bits, with a
     certain bound. "int8", "int4": only the copy, with other results. "auto": "screened" for a large
     head, else "full".
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
-    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit.
+    thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit,
+    OptimizationError for a kv_dtype or a head that is unknown or that the model cannot have.
     """
 
     def __init__(
@@ -58,18 +63,32 @@ class LLM:
         threads: int | None = None,
         memory_limit: int | None = None,
         max_sequences: int = 8,
+        cache_dir: str | os.PathLike[str] | None = "auto",
+        max_cache_size: int = 16_000_000_000,
+        kv_dtype: str = "f16",
         head: str = "auto",
     ) -> None:
         self._model = (
             source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
         )
         self._tokenizer = self._load_tokenizer()
-        self._engine = InferenceEngine(device, threads=threads, memory_limit=memory_limit)
+        self._engine = InferenceEngine(
+            device,
+            threads=threads,
+            memory_limit=memory_limit,
+            cache_dir=cache_dir,
+            max_cache_size=max_cache_size,
+        )
         if context_size is not None:
             _check_count("context_size", context_size, 1, self._model.config.context_length)
         _check_count("max_sequences", max_sequences, 1, None)
         session = _core.Session(
-            self._engine.core, self._model.core, context_size, max_sequences, head=head
+            self._engine.core,
+            self._model.core,
+            context_size,
+            max_sequences,
+            kv_dtype=kv_dtype,
+            head=head,
         )
         self._slots: Slots | None = Slots(session, max_sequences)
         self._context_size = session.context_size

@@ -204,7 +204,7 @@ def _contents(
 ) -> Iterator[NDArray[np.uint8] | NDArray[np.uint16]]:
     """The elements of a tensor that is written, in chunks."""
     if tensor.kind is _Kind.SCALE:
-        yield _bfloat16(np.array([_SCALE]))
+        yield _bfloat16(_SCALE * random.uniform(0.5, 2, 1))
     elif tensor.kind is _Kind.NORM:
         yield _bfloat16(np.ones(tensor.shape))
     else:

@@ -21,6 +21,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 import reference
 from agreement import (
     LINEAR_TOLERANCE,
+    LOGITS_TOLERANCE,
     clear_positions,
     compare_logits,
     equal_tokens,
@@ -43,6 +44,7 @@ class Oracle:
     folder: Path
     model: PreTrainedModel
     recording: transformers_model.Recording
+    logits: NDArray[np.float32]  # (tokens, vocab), with keys and values in float16
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
@@ -54,7 +56,9 @@ def oracle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         twin = tmp_path_factory.mktemp("twin")
         case.write_twin(twin)
     model = transformers_model.load_float32(twin)
-    return Oracle(case, folder, model, transformers_model.record(model, case.token_ids()))
+    ids = case.token_ids()
+    logits = transformers_model.half_cache_logits(model, ids)
+    return Oracle(case, folder, model, transformers_model.record(model, ids), logits)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +171,7 @@ def test_the_logits_of_the_reference_are_those_of_transformers(
     oracle: Oracle, report: Report
 ) -> None:
     logits = reference.load_folder(oracle.folder).forward(oracle.case.token_ids())
-    agreement = compare_logits(logits, oracle.recording.logits)
+    agreement = compare_logits(logits, oracle.logits)
     sdpa = transformers_model.sdpa_logits(oracle.model, oracle.case.token_ids())
     row = report[str(oracle.case)]
     row["transformers: sdpa against eager"] = compare_logits(
@@ -177,12 +181,21 @@ def test_the_logits_of_the_reference_are_those_of_transformers(
     assert agreement.holds, agreement
 
 
+def test_keys_and_values_in_float16_change_the_logits_little(
+    oracle: Oracle, report: Report
+) -> None:
+    logits = reference.load_folder(oracle.folder).forward(oracle.case.token_ids())
+    agreement = compare_logits(logits, oracle.recording.logits)
+    report[str(oracle.case)]["reference against float32"] = agreement.summary()
+    assert agreement.relative_rms <= LOGITS_TOLERANCE, agreement
+
+
 def test_the_logits_of_tritium_are_those_of_transformers(oracle: Oracle, report: Report) -> None:
     import tritium
 
     model = tritium.load(oracle.folder)
     logits = tritium.InferenceEngine().infer(model, oracle.case.token_ids())
-    agreement = compare_logits(logits, oracle.recording.logits)
+    agreement = compare_logits(logits, oracle.logits)
     report[str(oracle.case)]["tritium: rms, top-1"] = agreement.summary()
     assert agreement.holds, agreement
 

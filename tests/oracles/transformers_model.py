@@ -15,7 +15,13 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # read when torch is imported
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForCausalLM, BitNetConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitNetConfig,
+    DynamicCache,
+    PreTrainedModel,
+)
 from transformers.integrations.bitnet import ActQuant, AutoBitLinear, BitLinear
 from transformers.models.bitnet import modeling_bitnet
 
@@ -143,6 +149,24 @@ def record(model: PreTrainedModel, token_ids: list[int]) -> Recording:
     return Recording(logits, linears, dense)
 
 
+class HalfCache(DynamicCache):
+    """Keeps keys and values rounded to float16, as Tritium does, and gives them in float32."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().update(
+            key_states.half().float(), value_states.half().float(), *args, **kwargs
+        )
+
+
+@torch.inference_mode()
+def half_cache_logits(model: PreTrainedModel, token_ids: list[int]) -> NDArray[np.float32]:
+    """Logits (tokens, vocab) with keys and values in float16, everything else in float32."""
+    ids = torch.tensor([token_ids])
+    return model(ids, past_key_values=HalfCache(), use_cache=True).logits[0].numpy()
+
+
 @torch.inference_mode()
 def sdpa_logits(model: PreTrainedModel, token_ids: list[int]) -> NDArray[np.float32]:
     """Logits (tokens, vocab) with torch's fused attention: how far transformers is from itself."""
@@ -159,11 +183,12 @@ def greedy(
 ) -> tuple[list[int], NDArray[np.float32]]:
     """`count` tokens after token ids (tokens,), and the logits (count, vocab) that chose them.
 
-    The sequence is computed anew for every token: no cache can be wrong.
+    Keys and values are in float16. The sequence is computed anew for every token: no past can be
+    wrong.
     """
     ids, chosen_by = list(token_ids), []
     for _ in range(count):
-        logits = model(torch.tensor([ids]), use_cache=False).logits[0, -1].numpy()
+        logits = half_cache_logits(model, ids)[-1]
         ids.append(int(logits.argmax()))
         chosen_by.append(logits)
     return ids[len(token_ids) :], np.stack(chosen_by)

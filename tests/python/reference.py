@@ -275,28 +275,90 @@ def rope(x: Floats, cosine: Floats, sine: Floats) -> Floats:
     return np.concatenate([low * cosine - high * sine, high * cosine + low * sine], axis=-1)
 
 
-def attend(q: Floats, k: Floats, v: Floats, scale: float, seen: NDArray[np.integer[Any]]) -> Floats:
+LARGEST_F16 = F32(65504)  # keys and values are limited to it
+CODE_15 = F32(32767)  # largest code of a query or a weight in int8 attention
+
+
+class F16Cache:
+    """Keys and values (L, d) rounded to float16, half to even."""
+
+    def __init__(self, k: Floats, v: Floats) -> None:
+        self.k, self.v = (
+            np.clip(x, -LARGEST_F16, LARGEST_F16).astype(np.float16).astype(F32) for x in (k, v)
+        )
+
+    def scores(self, q: Floats, scale: float, page: slice) -> Floats:
+        """Scaled products (T, n) of queries (T, d) with the keys of a page."""
+        k = self.k[page]
+        scores = np.zeros((q.shape[0], k.shape[0]), F32)
+        for d in range(q.shape[1]):
+            scores = fma(q[:, d, None], k[None, :, d], scores)
+        return F32(scale) * scores
+
+    def weighted(self, p: Floats, page: slice) -> Floats:
+        """Values (T, d) of a page summed up with weights p (T, n)."""
+        v = self.v[page]
+        values = np.zeros((p.shape[0], v.shape[1]), F32)
+        for j in range(v.shape[0]):
+            values = fma(p[:, j, None], v[j], values)
+        return values
+
+
+class Int8Cache:
+    """Keys and values (L, d) as int8 with a scale for each token; sums of products are integers."""
+
+    def __init__(self, k: Floats, v: Floats) -> None:
+        (self.k, self.k_scale), (self.v, self.v_scale) = map(self._quantize, (k, v))
+
+    @staticmethod
+    def _quantize(x: Floats) -> tuple[NDArray[np.int64], Floats]:
+        codes, absmax = quantize_activations(x)
+        return codes.astype(np.int64), np.minimum(absmax, LARGEST_F16) / F32(127)
+
+    def scores(self, q: Floats, scale: float, page: slice) -> Floats:
+        """As in F16Cache; each query has 15 bits of its largest number."""
+        absmax = np.maximum(np.abs(q).max(axis=1), SMALLEST_ABSMAX)
+        codes = np.rint(q * (CODE_15 / absmax)[:, None]).astype(np.int64)
+        multiplier = (absmax / CODE_15) * F32(scale)
+        sums = (codes @ self.k[page].T).astype(F32)
+        return sums * (multiplier[:, None] * self.k_scale[page])
+
+    def weighted(self, p: Floats, page: slice) -> Floats:
+        """As in F16Cache; the products of weights and scales have 15 bits of the largest one."""
+        w = p * self.v_scale[page]
+        largest = np.maximum(w.max(axis=1), F32(2**-100))
+        codes = np.rint(w * (CODE_15 / largest)[:, None]).astype(np.int64)
+        return (codes @ self.v[page]).astype(F32) * (largest / CODE_15)[:, None]
+
+
+CACHES = {"f16": F16Cache, "int8": Int8Cache}
+
+
+def attend(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    scale: float,
+    seen: NDArray[np.integer[Any]],
+    kv_dtype: str = "f16",
+) -> Floats:
     """Softmax attention of queries q (T, d) over keys and values (L, d) -> (T, d).
 
     Query t sees the first seen[t] >= 1 keys. Pages of 64 keys are summed up each by itself and
     merged in order (online softmax), so the result does not depend on how the context was fed.
     """
+    cache = CACHES[kv_dtype](k, v)
     total_max = np.full(q.shape[0], -np.inf, F32)
     total_sum = np.zeros(q.shape[0], F32)
     total_values = np.zeros(q.shape, F32)
     for start in range(0, k.shape[0], PAGE_TOKENS):
-        k_page, v_page = k[start : start + PAGE_TOKENS], v[start : start + PAGE_TOKENS]
-        visible = start + np.arange(k_page.shape[0]) < seen[:, None]
+        page = slice(start, min(start + PAGE_TOKENS, k.shape[0]))
+        visible = np.arange(page.start, page.stop) < seen[:, None]
         rows = visible.any(axis=1)  # queries that see something of this page
-        scores = np.zeros((q.shape[0], k_page.shape[0]), F32)
-        for d in range(q.shape[1]):
-            scores = fma(q[:, d, None], k_page[None, :, d], scores)
-        scores = np.where(visible, F32(scale) * scores, F32(-np.inf))[rows]
+        scores = np.where(visible, cache.scores(q, scale, page), F32(-np.inf))[rows]
         page_max = scores.max(axis=1)
         p = exp(scores - page_max[:, None])
-        page_values = np.zeros((p.shape[0], q.shape[1]), F32)
-        for j in range(k_page.shape[0]):
-            page_values = fma(p[:, j, None], v_page[j], page_values)
+        page_values = cache.weighted(p, page)
         new_max = np.maximum(total_max[rows], page_max)
         keep, add = exp(total_max[rows] - new_max), exp(page_max - new_max)
         total_sum[rows] = total_sum[rows] * keep + lane_sum(p) * add
@@ -305,13 +367,16 @@ def attend(q: Floats, k: Floats, v: Floats, scale: float, seen: NDArray[np.integ
     return total_values / total_sum[:, None]
 
 
-def attention(q: Floats, k: Floats, v: Floats) -> Floats:
+def attention(q: Floats, k: Floats, v: Floats, kv_dtype: str = "f16") -> Floats:
     """Causal grouped-query attention: q (T, heads, d), k, v (T, kv_heads, d) -> (T, heads, d)."""
     tokens, heads, head_dim = q.shape
     scale = F32(1) / np.sqrt(F32(head_dim))
     group = heads // k.shape[1]
     seen = np.arange(1, tokens + 1)
-    out = [attend(q[:, h], k[:, h // group], v[:, h // group], scale, seen) for h in range(heads)]
+    out = [
+        attend(q[:, h], k[:, h // group], v[:, h // group], scale, seen, kv_dtype)
+        for h in range(heads)
+    ]
     return np.stack(out, axis=1)
 
 
@@ -418,26 +483,29 @@ class Model:
     floats: Mapping[str, Floats]
     linears: Mapping[str, TernaryLinear | DenseLinear]
 
-    def forward(self, token_ids: ArrayLike) -> Floats:
+    def forward(self, token_ids: ArrayLike, kv_dtype: str = "f16") -> Floats:
         """Token ids (T,) of one sequence -> logits (T, vocab)."""
         x = self.floats["model.embed_tokens.weight"][np.asarray(token_ids)]
         frequencies = self.config.rope.frequencies(self.config.head_dim)
         tables = rope_tables(np.arange(x.shape[0]), frequencies)
         for layer in range(self.config.layers):
-            x = self._attention_block(f"model.layers.{layer}.", x, *tables)
+            x = self._attention_block(f"model.layers.{layer}.", x, *tables, kv_dtype)
             x = self._feed_forward_block(f"model.layers.{layer}.", x)
         x = self._norm("model.norm", x)
         head = "model.embed_tokens.weight" if self.config.tied_head else "lm_head.weight"
         return dense_matmul(x, self.floats[head])
 
-    def _attention_block(self, layer: str, x: Floats, cosine: Floats, sine: Floats) -> Floats:
+    def _attention_block(
+        self, layer: str, x: Floats, cosine: Floats, sine: Floats, kv_dtype: str
+    ) -> Floats:
         c = self.config
         z = self._norm(layer + "input_layernorm", x)
         q = self.linears[layer + "self_attn.q_proj"](z).reshape(-1, c.heads, c.head_dim)
         k = self.linears[layer + "self_attn.k_proj"](z).reshape(-1, c.kv_heads, c.head_dim)
         v = self.linears[layer + "self_attn.v_proj"](z).reshape(-1, c.kv_heads, c.head_dim)
         cosine, sine = cosine[:, None], sine[:, None]  # the same for every head
-        a = attention(rope(q, cosine, sine), rope(k, cosine, sine), v).reshape(x.shape[0], -1)
+        q, k = rope(q, cosine, sine), rope(k, cosine, sine)
+        a = attention(q, k, v, kv_dtype).reshape(x.shape[0], -1)
         if c.sub_norms:
             a = self._norm(layer + "self_attn.attn_sub_norm", a)
         return self.linears[layer + "self_attn.o_proj"](a, residual=x)

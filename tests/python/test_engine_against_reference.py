@@ -87,3 +87,16 @@ def test_logits_have_the_bits_of_the_reference(
     engine = tritium.InferenceEngine()
     assert engine.kernel_set == kernels
     np.testing.assert_array_equal(engine.infer(tritium.load(tmp_path), ids), expected)
+
+
+@pytest.mark.parametrize("kernels", [k.name for k in _core.kernel_sets() if k.supported], ids=str)
+@pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
+def test_logits_over_an_int8_cache_have_the_bits_of_the_reference(
+    options: dict[str, Any], kernels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITIUM_KERNELS", kernels)
+    write_bitnet_folder(tmp_path, seed=1, **options)
+    ids = np.random.default_rng(2).integers(0, options["vocab"], TOKENS)
+    expected = reference.load_folder(tmp_path).forward(ids, "int8")
+    with tritium.LLM(tmp_path, kv_dtype="int8", max_sequences=1) as llm:
+        np.testing.assert_array_equal(llm.logits(ids), expected)

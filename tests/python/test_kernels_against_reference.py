@@ -239,22 +239,51 @@ def test_float16_weights_are_widened_exactly(kernels: _core.KernelSet) -> None:
     np.testing.assert_array_equal(kernels.dense_matmul(finite, "float16", ones), widened.T)
 
 
+KV_DTYPES = ["f16", "int8"]
+
+
+@pytest.mark.parametrize("kv_dtype", KV_DTYPES)
 @pytest.mark.parametrize("tokens", [1, 2, 15, 16, 17, 63, 64, 65, 128, 130])
 @pytest.mark.parametrize("head_dim", [2, 8, 15, 16, 18, 64, 100, 128])
 def test_attention_has_the_bits_of_the_reference(
-    kernels: _core.KernelSet, head_dim: int, tokens: int
+    kernels: _core.KernelSet, head_dim: int, tokens: int, kv_dtype: str
 ) -> None:
-    q, k, v = floats(1, head_dim), floats(2, tokens, head_dim), floats(3, tokens, head_dim)
+    queries = min(tokens, 7)  # of the last tokens: some pages are seen by some of them only
+    q, k, v = floats(1, queries, head_dim), floats(2, tokens, head_dim), floats(3, tokens, head_dim)
     q *= F32(4)  # some weights are near 0, some near 1
-    expected = ref.attend(q[None], k, v, 0.3, np.array([tokens]))[0]
-    assert_same_bits(kernels.attend(q, k, v, 0.3), expected)
+    seen = np.arange(tokens - queries, tokens) + 1
+    expected = ref.attend(q, k, v, 0.3, seen, kv_dtype)
+    assert_same_bits(kernels.attend(q, k, v, 0.3, kv_dtype), expected)
 
 
-def test_attention_survives_scores_that_overflow_exp(kernels: _core.KernelSet) -> None:
-    q, k, v = floats(4, 16), floats(5, 100, 16), floats(6, 100, 16)
-    q *= F32(1000)
-    expected = ref.attend(q[None], k, v, 1.0, np.array([100]))[0]
-    assert_same_bits(kernels.attend(q, k, v, 1.0), expected)
+@pytest.mark.parametrize("kv_dtype", KV_DTYPES)
+@pytest.mark.parametrize("magnitude", [1e-42, 1e-8, 1e-5, 1.0, 1e3, 1e5, 1e37])
+def test_attention_has_the_bits_of_the_reference_at_every_magnitude(
+    kernels: _core.KernelSet, magnitude: float, kv_dtype: str
+) -> None:
+    k, v = floats(5, 100, 16) * F32(magnitude), floats(6, 100, 16) * F32(magnitude)
+    for q in (floats(4, 1, 16), floats(4, 1, 16) * F32(1000), np.zeros((1, 16), F32)):
+        expected = ref.attend(q, k, v, 1.0, np.array([100]), kv_dtype)
+        assert np.isfinite(expected).all()
+        assert_same_bits(kernels.attend(q, k, v, 1.0, kv_dtype), expected)
+
+
+@pytest.mark.parametrize(("kv_dtype", "bound"), [("f16", 3e-4), ("int8", 5e-3)])
+@pytest.mark.parametrize("tokens", [64, 1024])
+def test_attention_is_near_to_attention_in_double_precision(
+    kernels: _core.KernelSet, kv_dtype: str, bound: float, tokens: int
+) -> None:
+    """Normally distributed numbers of a head of 128; the error in units of the rms of the values,
+    as docs/architecture.md states it.
+    """
+    rng = np.random.default_rng(tokens)
+    q, k, v = (rng.standard_normal((n, 128)).astype(F32) for n in (8, tokens, tokens))
+    scores = q.astype(np.float64) @ k.T.astype(np.float64) / np.sqrt(128)
+    scores[np.arange(tokens) > np.arange(tokens - 8, tokens)[:, None]] = -np.inf
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    exact = (p / p.sum(axis=1, keepdims=True)) @ v.astype(np.float64)
+    ours = kernels.attend(q, k, v, float(F32(1) / np.sqrt(F32(128))), kv_dtype)
+    assert np.sqrt(((ours - exact) ** 2).mean()) < bound
 
 
 def test_the_sets_find_no_difference_to_scalar_themselves(kernels: _core.KernelSet) -> None:

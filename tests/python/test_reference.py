@@ -271,8 +271,22 @@ def plain_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
 def test_attention_in_pages_is_near_plain_softmax(tokens: int) -> None:
     q = random_floats(14, tokens, 4, 6) * F32(3)
     k, v = random_floats(15, tokens, 2, 6), random_floats(16, tokens, 2, 6)
-    error = np.abs(ref.attention(q, k, v) - plain_attention(q, k, v)).max()
+    halves = [x.astype(np.float16).astype(F32) for x in (k, v)]
+    error = np.abs(ref.attention(q, *halves) - plain_attention(q, *halves)).max()
     assert error <= 4 * FLOAT_SUM_TOLERANCE  # values of size 4, weights that sum to 1
+    exact = plain_attention(q, k, v)
+    # Errors of numbers of size 4 are 2^-10 in float16 and 4 / 254 in int8; scores pass theirs on.
+    assert np.abs(ref.attention(q, k, v, "f16") - exact).max() <= 5e-3
+    assert np.abs(ref.attention(q, k, v, "int8") - exact).max() <= 0.06
+
+
+@pytest.mark.parametrize("kv_dtype", ["f16", "int8"])
+def test_keys_and_values_beyond_float16_are_limited(kv_dtype: str) -> None:
+    q = random_floats(20, 3, 2, 4)
+    k, v = random_floats(21, 3, 1, 4) * F32(1e9), random_floats(22, 3, 1, 4) * F32(1e30)
+    result = ref.attention(q, k, v, kv_dtype)
+    assert np.abs(result).max() <= 65504 * (1 + 1e-6)
+    assert np.isfinite(result).all()
 
 
 def test_later_tokens_do_not_change_what_earlier_ones_see() -> None:

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "error_text.h"
 #include "kernels/dispatch.h"
 #include "tiny_model.h"
@@ -10,6 +12,7 @@ namespace tritium {
 namespace {
 
 constexpr int64_t kVocab = 101;
+constexpr KVDType kKVDTypes[] = {KVDType::kF16, KVDType::kInt8};
 
 // A backend with one model and its cache.
 struct Runner {
@@ -20,15 +23,20 @@ struct Runner {
 
   explicit Runner(std::shared_ptr<const Model> model, int threads = 1,
                   const kernels::KernelSet& kernels = kernels::best_kernel_set(),
-                  OptimizationLevel level = OptimizationLevel::kBasic, size_t limit = SIZE_MAX)
+                  OptimizationLevel level = OptimizationLevel::kBasic, size_t limit = SIZE_MAX,
+                  KVDType kv_dtype = KVDType::kF16)
       : pool(std::make_shared<MemoryPool>(limit)), backend(threads, kernels, pool) {
-    prepared = backend.optimize_model(std::move(model), {level, 256, 300, 4});
+    prepared = backend.optimize_model(std::move(model), {level, 256, 300, 4, kv_dtype});
     cache = backend.create_cache(*prepared);
   }
 
   BatchOutput run(std::vector<SequenceInput> sequences) {
     return backend.execute_batch(*prepared, *cache, Batch{std::move(sequences)});
   }
+
+  Runner(KVDType kv_dtype, int threads, const kernels::KernelSet& kernels = kernels::best_kernel_set(),
+         OptimizationLevel level = OptimizationLevel::kBasic)
+      : Runner(tiny_model(), threads, kernels, level, SIZE_MAX, kv_dtype) {}
 
   std::vector<float> logits(SequenceId sequence, const std::vector<int32_t>& token_ids, Want want = Want::kAll) {
     const BatchOutput output = run({{sequence, token_ids, want}});
@@ -50,14 +58,76 @@ TEST(CpuBackend, GivesTheSameBitsForEveryKernelSet) {
   }
 }
 
+TEST(CpuBackend, GivesTheSameBitsForEveryKernelSetAndKVDType) {
+  const auto tokens = random_tokens(150);
+  for (KVDType dtype : kKVDTypes) {
+    Runner scalar(dtype, 1, *kernels::find_kernel_set("scalar"));
+    const auto expected = scalar.logits(scalar.cache->create(), tokens);
+    for (auto set = kernels::compiled_kernel_sets(); *set; ++set) {
+      if (!kernels::is_supported(**set)) continue;
+      Runner runner(dtype, 1, **set);
+      EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << (*set)->name;
+    }
+  }
+}
+
 TEST(CpuBackend, GivesTheSameBitsForEveryThreadCount) {
   const auto tokens = random_tokens(150);
-  Runner one(tiny_model());
-  const auto expected = one.logits(one.cache->create(), tokens);
-  for (int threads : {2, 3, 7}) {
-    Runner runner(tiny_model(), threads);
-    EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << threads << " threads";
+  for (KVDType dtype : kKVDTypes) {
+    Runner one(dtype, 1);
+    const auto expected = one.logits(one.cache->create(), tokens);
+    for (int threads : {2, 3, 7}) {
+      Runner runner(dtype, threads);
+      EXPECT_EQ(runner.logits(runner.cache->create(), tokens), expected) << threads << " threads";
+    }
   }
+}
+
+// Threads share out the pages of a single token, the two heads of the tiny model among them, at every point.
+TEST(CpuBackend, DecodesTheSameBitsForEveryThreadCount) {
+  const auto tokens = random_tokens(300);
+  for (KVDType dtype : kKVDTypes) {
+    std::vector<float> expected;
+    for (int threads : {1, 2, 3, 4, 5, 9, 16}) {
+      Runner runner(dtype, threads);
+      const SequenceId a = runner.cache->create(), b = runner.cache->create();
+      runner.logits(a, {tokens.begin(), tokens.begin() + 250});
+      runner.logits(b, {tokens.begin(), tokens.begin() + 60});
+      std::vector<float> all;
+      for (size_t i = 250; i < 300; ++i) {
+        const BatchOutput output = runner.run({{a, {tokens[i]}, Want::kLast}, {b, {tokens[i - 190]}, Want::kLast}});
+        all.insert(all.end(), output.sequences[0].logits, output.sequences[0].logits + 2 * kVocab);
+      }
+      if (threads == 1) expected = all;
+      EXPECT_EQ(all, expected) << threads << " threads";
+    }
+  }
+}
+
+TEST(CpuBackend, KVDTypesDifferALittle) {
+  const auto tokens = random_tokens(150);
+  Runner f16(KVDType::kF16, 1), int8(KVDType::kInt8, 1);
+  const auto a = f16.logits(f16.cache->create(), tokens), b = int8.logits(int8.cache->create(), tokens);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    size += a[i] * a[i];
+  }
+  EXPECT_GT(difference, 0);
+  EXPECT_LT(std::sqrt(difference / size), 0.2);  // a code that falls to the other side changes all that follow
+}
+
+TEST(CpuBackend, RefusesHeadsThatInt8CannotHold) {
+  ModelConfig config = tiny_config();
+  config.heads = config.kv_heads = 1;
+  config.head_dim = 514;
+  const auto model = Model::create(config, tiny_source(config, WeightForm::kPacked));
+  CpuBackend backend(1, kernels::best_kernel_set(), std::make_shared<MemoryPool>(SIZE_MAX));
+  PlanOptions options{OptimizationLevel::kBasic, 1, 1, 1, KVDType::kInt8};
+  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { backend.plan(*model, options); }),
+                       "kv_dtype int8 takes a head_dim of at most 512, the model has 514"));
+  options.kv_dtype = KVDType::kF16;
+  backend.plan(*model, options);
 }
 
 TEST(CpuBackend, GivesTheSameBitsForEveryOptimizationLevel) {
@@ -68,33 +138,37 @@ TEST(CpuBackend, GivesTheSameBitsForEveryOptimizationLevel) {
 }
 
 TEST(CpuBackend, GivesTheSameBitsForEveryChunkingOfThePrompt) {
-  const auto tokens = random_tokens(200);
-  Runner runner(tiny_model(), 2);
-  const auto expected = runner.logits(runner.cache->create(), tokens);
-  for (size_t chunk : {1, 2, 3, 17, 64, 65, 128}) {
-    const SequenceId id = runner.cache->create();
-    std::vector<float> all;
-    for (size_t first = 0; first < tokens.size(); first += chunk) {
-      const size_t last = std::min(first + chunk, tokens.size());
-      const auto part = runner.logits(id, {tokens.begin() + static_cast<std::ptrdiff_t>(first),
-                                           tokens.begin() + static_cast<std::ptrdiff_t>(last)});
-      all.insert(all.end(), part.begin(), part.end());
+  for (KVDType dtype : kKVDTypes) {
+    const auto tokens = random_tokens(200);
+    Runner runner(dtype, 2);
+    const auto expected = runner.logits(runner.cache->create(), tokens);
+    for (size_t chunk : {1, 2, 3, 17, 64, 65, 128}) {
+      const SequenceId id = runner.cache->create();
+      std::vector<float> all;
+      for (size_t first = 0; first < tokens.size(); first += chunk) {
+        const size_t last = std::min(first + chunk, tokens.size());
+        const auto part = runner.logits(id, {tokens.begin() + static_cast<std::ptrdiff_t>(first),
+                                             tokens.begin() + static_cast<std::ptrdiff_t>(last)});
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      EXPECT_EQ(all, expected) << "chunks of " << chunk;
+      runner.cache->free(id);
     }
-    EXPECT_EQ(all, expected) << "chunks of " << chunk;
-    runner.cache->free(id);
   }
 }
 
 TEST(CpuBackend, GivesTheSameBitsAloneAndInABatch) {
-  Runner runner(tiny_model(), 2);
-  const std::vector<std::vector<int32_t>> prompts = {random_tokens(1, 1), random_tokens(70, 2), random_tokens(33, 3)};
-  std::vector<SequenceInput> together;
-  for (const auto& prompt : prompts) together.push_back({runner.cache->create(), prompt, Want::kLast});
-  const BatchOutput output = runner.run(together);
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const auto alone = runner.logits(runner.cache->create(), prompts[i], Want::kLast);
-    const SequenceOutput& batched = output.sequences[i];
-    EXPECT_EQ(std::vector<float>(batched.logits, batched.logits + kVocab), alone);
+  for (KVDType dtype : kKVDTypes) {
+    Runner runner(dtype, 2);
+    const std::vector<std::vector<int32_t>> prompts = {random_tokens(1, 1), random_tokens(70, 2), random_tokens(33, 3)};
+    std::vector<SequenceInput> together;
+    for (const auto& prompt : prompts) together.push_back({runner.cache->create(), prompt, Want::kLast});
+    const BatchOutput output = runner.run(together);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const auto alone = runner.logits(runner.cache->create(), prompts[i], Want::kLast);
+      const SequenceOutput& batched = output.sequences[i];
+      EXPECT_EQ(std::vector<float>(batched.logits, batched.logits + kVocab), alone);
+    }
   }
 }
 
@@ -117,28 +191,32 @@ TEST(CpuBackend, GivesEachSequenceWhatItWants) {
 }
 
 TEST(CpuBackend, AForkedSequenceGoesOnAsIfItHadBeenFedItself) {
-  Runner runner(tiny_model());
-  const auto tokens = random_tokens(100);
-  const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 70);
-  const std::vector<int32_t> tail(tokens.begin() + 70, tokens.end());
-  const SequenceId a = runner.cache->create();
-  runner.logits(a, head);
-  const SequenceId b = runner.cache->fork(a);
-  const auto other = runner.logits(a, random_tokens(20, 99));
-  const auto expected = runner.logits(runner.cache->create(), tokens);
-  EXPECT_EQ(runner.logits(b, tail), std::vector<float>(expected.begin() + 70 * kVocab, expected.end()));
+  for (KVDType dtype : kKVDTypes) {
+    Runner runner(dtype, 1);
+    const auto tokens = random_tokens(100);
+    const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 70);
+    const std::vector<int32_t> tail(tokens.begin() + 70, tokens.end());
+    const SequenceId a = runner.cache->create();
+    runner.logits(a, head);
+    const SequenceId b = runner.cache->fork(a);
+    const auto other = runner.logits(a, random_tokens(20, 99));
+    const auto expected = runner.logits(runner.cache->create(), tokens);
+    EXPECT_EQ(runner.logits(b, tail), std::vector<float>(expected.begin() + 70 * kVocab, expected.end()));
+  }
 }
 
 TEST(CpuBackend, ATruncatedSequenceGoesOnAsIfTheRestHadNeverBeenFed) {
-  Runner runner(tiny_model());
-  const auto tokens = random_tokens(100);
-  const auto expected = runner.logits(runner.cache->create(), tokens);
-  const SequenceId id = runner.cache->create();
-  runner.logits(id, std::vector<int32_t>(tokens.begin(), tokens.begin() + 66));
-  runner.logits(id, random_tokens(64, 99));
-  runner.cache->truncate(id, 66);
-  EXPECT_EQ(runner.logits(id, {tokens.begin() + 66, tokens.end()}),
-            std::vector<float>(expected.begin() + 66 * kVocab, expected.end()));
+  for (KVDType dtype : kKVDTypes) {
+    Runner runner(dtype, 1);
+    const auto tokens = random_tokens(100);
+    const auto expected = runner.logits(runner.cache->create(), tokens);
+    const SequenceId id = runner.cache->create();
+    runner.logits(id, std::vector<int32_t>(tokens.begin(), tokens.begin() + 66));
+    runner.logits(id, random_tokens(64, 99));
+    runner.cache->truncate(id, 66);
+    EXPECT_EQ(runner.logits(id, {tokens.begin() + 66, tokens.end()}),
+              std::vector<float>(expected.begin() + 66 * kVocab, expected.end()));
+  }
 }
 
 TEST(CpuBackend, ScaleDirectionsAgreeWhereTheScaleIsAPowerOfTwo) {
@@ -220,7 +298,7 @@ TEST(CpuBackend, ChecksTheMemoryEstimateBeforeItAllocates) {
 }
 
 TEST(CpuBackend, StaysWithinTheEstimate) {
-  Runner probe(tiny_model());
+  Runner probe(tiny_model(), 2);
   const size_t estimate = static_cast<size_t>(probe.prepared->plan().estimated_memory());
   // Buffers are cache lines; four sequences fill their contexts within the estimate and a line for each buffer.
   Runner runner(tiny_model(), 2, kernels::best_kernel_set(), OptimizationLevel::kBasic, estimate + 100 * 64);

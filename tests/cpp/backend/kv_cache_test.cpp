@@ -31,17 +31,20 @@ TEST_F(KVCacheTest, TakesAPageForEvery64Tokens) {
   EXPECT_EQ(kShape.bytes(65, 3), 6 * kShape.page_bytes());
 }
 
-TEST_F(KVCacheTest, GivesEveryLayerHeadAndKindItsOwnPlace) {
-  std::vector<int64_t> offsets;
-  for (int64_t layer = 0; layer < 3; ++layer) {
-    for (int64_t head = 0; head < 2; ++head) {
-      offsets.push_back(kShape.keys_offset(layer, head));
-      offsets.push_back(kShape.values_offset(layer, head));
+TEST_F(KVCacheTest, GivesEveryLayerAndHeadItsOwnPlace) {
+  for (KVDType dtype : {KVDType::kF16, KVDType::kInt8}) {
+    const KVCacheShape shape{3, 2, 4, dtype};
+    // Keys and values of 64 tokens, and in int8 a float for each of them.
+    EXPECT_EQ(shape.head_bytes(), dtype == KVDType::kF16 ? 2 * 64 * 4 * 2 : 2 * 64 * (4 + 4));
+    int64_t expected = 0;
+    for (int64_t layer = 0; layer < 3; ++layer) {
+      for (int64_t head = 0; head < 2; ++head) {
+        EXPECT_EQ(shape.offset(layer, head), expected);
+        expected += shape.head_bytes();
+      }
     }
+    EXPECT_EQ(shape.page_bytes(), expected);
   }
-  std::sort(offsets.begin(), offsets.end());
-  for (size_t i = 0; i < offsets.size(); ++i) EXPECT_EQ(offsets[i], static_cast<int64_t>(i) * 4 * kTokensPerPage);
-  EXPECT_EQ(kShape.page_bytes(), static_cast<int64_t>(offsets.size()) * 4 * kTokensPerPage * 4);
 }
 
 TEST_F(KVCacheTest, RefusesMoreThanTheContextAndChangesNothing) {

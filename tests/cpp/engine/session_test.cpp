@@ -33,7 +33,7 @@ std::vector<int32_t> generate(Session& session, std::vector<int32_t> prompt, int
 }
 
 TEST(Session, GreedyTokensAreTheArgmaxOfTheLogits) {
-  Session session(make_engine(), tiny_model(), std::nullopt, 2);
+  Session session(make_engine(), tiny_model(), {.max_sequences = 2});
   const auto prompt = random_tokens(20);
   const auto tokens = generate(session, prompt, 10);
   std::vector<int32_t> all = prompt;
@@ -48,8 +48,8 @@ TEST(Session, GreedyTokensAreTheArgmaxOfTheLogits) {
 }
 
 TEST(Session, GivesTheSameTokensForEveryThreadCount) {
-  Session one(make_engine(1), tiny_model(), std::nullopt, 1);
-  Session two(make_engine(2), tiny_model(), std::nullopt, 1);
+  Session one(make_engine(1), tiny_model(), {.max_sequences = 1});
+  Session two(make_engine(2), tiny_model(), {.max_sequences = 1});
   SamplingOptions sampling;
   sampling.temperature = 1;
   sampling.seed = 11;
@@ -57,7 +57,7 @@ TEST(Session, GivesTheSameTokensForEveryThreadCount) {
 }
 
 TEST(Session, GivesTheSameTokensAloneAndTogether) {
-  Session session(make_engine(2), tiny_model(), std::nullopt, 3);
+  Session session(make_engine(2), tiny_model(), {.max_sequences = 3});
   const std::vector<std::vector<int32_t>> prompts = {random_tokens(5, 1), random_tokens(150, 2), random_tokens(151, 3)};
   std::vector<std::vector<int32_t>> alone;
   for (const auto& prompt : prompts) alone.push_back(generate(session, prompt, 8));
@@ -75,7 +75,7 @@ TEST(Session, GivesTheSameTokensAloneAndTogether) {
 }
 
 TEST(Session, SequencesJoinAndLeaveARunningLoop) {
-  Session session(make_engine(2), tiny_model(), std::nullopt, 3);
+  Session session(make_engine(2), tiny_model(), {.max_sequences = 3});
   const std::vector<size_t> lengths = {1, 63, 64, 65, 130, 257, 290};
   std::vector<std::vector<int32_t>> prompts, expected, got(lengths.size());
   for (size_t i = 0; i < lengths.size(); ++i) {
@@ -119,7 +119,7 @@ TEST(Session, SequencesJoinAndLeaveARunningLoop) {
 }
 
 TEST(Session, SamplesOnlyWhereItIsAsked) {
-  Session session(make_engine(), tiny_model(), std::nullopt, 2);
+  Session session(make_engine(), tiny_model(), {.max_sequences = 2});
   const SequenceId a = session.open({});
   const SequenceId b = session.open({});
   const auto results = session.step({{a, {1, 2}, false}, {b, {3}, true}});
@@ -128,7 +128,7 @@ TEST(Session, SamplesOnlyWhereItIsAsked) {
 }
 
 TEST(Session, RefusesABadFeedAndChangesNoSequence) {
-  Session session(make_engine(), tiny_model(), 20, 2);
+  Session session(make_engine(), tiny_model(), {.context_size = 20, .max_sequences = 2});
   const SequenceId a = session.open({});
   const SequenceId b = session.open({});
   const auto refused = [&](const std::vector<Feed>& feeds) {
@@ -147,7 +147,7 @@ TEST(Session, RefusesABadFeedAndChangesNoSequence) {
 }
 
 TEST(Session, HoldsAsManySequencesAsItWasMadeFor) {
-  Session session(make_engine(), tiny_model(), 20, 2);
+  Session session(make_engine(), tiny_model(), {.context_size = 20, .max_sequences = 2});
   const SequenceId a = session.open({});
   session.open({});
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { session.open({}); }), "2 of 2 sequences are open"));
@@ -157,7 +157,7 @@ TEST(Session, HoldsAsManySequencesAsItWasMadeFor) {
 }
 
 TEST(Session, AForkGoesOnAsTheOriginalWould) {
-  Session session(make_engine(), tiny_model(), std::nullopt, 2);
+  Session session(make_engine(), tiny_model(), {.max_sequences = 2});
   const auto prompt = random_tokens(70);
   const auto expected = generate(session, prompt, 6);
   const SequenceId a = session.open({});
@@ -171,7 +171,7 @@ TEST(Session, AForkGoesOnAsTheOriginalWould) {
 }
 
 TEST(Session, ATruncatedSequenceRepeatsItself) {
-  Session session(make_engine(), tiny_model(), std::nullopt, 1);
+  Session session(make_engine(), tiny_model(), {.max_sequences = 1});
   const SequenceId id = session.open({});
   const auto prompt = random_tokens(10);
   const int32_t first = session.step({{id, prompt, true}})[0].id;
@@ -182,7 +182,7 @@ TEST(Session, ATruncatedSequenceRepeatsItself) {
 
 TEST(Session, CallsFromSeveralThreadsQueue) {
   auto engine = make_engine(2);
-  Session session(engine, tiny_model(), std::nullopt, 4);
+  Session session(engine, tiny_model(), {.max_sequences = 4});
   const auto expected = generate(session, random_tokens(10), 20);
   std::vector<std::thread> callers;
   std::vector<std::vector<int32_t>> results(4);
@@ -195,10 +195,10 @@ TEST(Session, CallsFromSeveralThreadsQueue) {
 TEST(Session, FreesEverythingAtTheEnd) {
   auto engine = make_engine();
   {
-    Session session(engine, tiny_model(), std::nullopt, 1);
+    Session session(engine, tiny_model(), {.max_sequences = 1});
     generate(session, random_tokens(10), 2);
     session.step({{session.open({}), random_tokens(100), true}});
-    EXPECT_EQ(engine->memory_usage().kv_cache, static_cast<size_t>(2 * 2 * 2 * 2 * 10 * 64 * 4));
+    EXPECT_EQ(engine->memory_usage().kv_cache, static_cast<size_t>(2 * 2 * 2 * 2 * 10 * 64 * 2));
   }
   EXPECT_EQ(engine->memory_usage().pool.active, 0u);
 }
@@ -207,7 +207,7 @@ TEST(InferenceEngine, InfersTheLogitsOfASession) {
   auto engine = make_engine();
   const auto model = tiny_model();
   const auto tokens = random_tokens(290);
-  Session session(engine, model, std::nullopt, 1);
+  Session session(engine, model, {.max_sequences = 1});
   const FloatMatrix expected = session.logits(session.open({}), tokens);
   const FloatMatrix got = engine->infer(model, tokens);
   ASSERT_EQ(got.rows, 290);
@@ -222,14 +222,21 @@ TEST(InferenceEngine, RefusesInputsThatDoNotFit) {
                        "301 tokens given"));
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>{500}); }),
                        "token id 500"));
-  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 301, 1); }), "[1, 300]"));
-  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 0, 1); }), "got 0"));
-  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { Session(engine, model, 10, 0); }), "max_sequences"));
+  EXPECT_TRUE(contains(
+      error_text<BatchProcessingError>([&] { Session(engine, model, {.context_size = 301, .max_sequences = 1}); }),
+      "[1, 300]"));
+  EXPECT_TRUE(contains(
+      error_text<BatchProcessingError>([&] { Session(engine, model, {.context_size = 0, .max_sequences = 1}); }),
+      "got 0"));
+  EXPECT_TRUE(contains(
+      error_text<BatchProcessingError>([&] { Session(engine, model, {.context_size = 10, .max_sequences = 0}); }),
+      "max_sequences"));
 }
 
 TEST(InferenceEngine, KeepsToItsMemoryLimit) {
   auto engine = make_engine(1, 50000);
-  EXPECT_TRUE(contains(error_text<MemoryLimitError>([&] { Session(engine, tiny_model(), std::nullopt, 1); }), "50000"));
+  EXPECT_TRUE(
+      contains(error_text<MemoryLimitError>([&] { Session(engine, tiny_model(), {.max_sequences = 1}); }), "50000"));
   EXPECT_EQ(engine->memory_usage().pool.peak, 0u);
 }
 

@@ -34,8 +34,9 @@ TEST(Dispatch, FindsEverySetByItsNameAndNoOther) {
 TEST(Dispatch, EverySetHasEveryKernel) {
   for (const KernelSet* set : all_sets()) {
     EXPECT_TRUE(set->pack_panel && set->quantize && set->ternary_gemv && set->ternary_gemm && set->dequantize &&
-                set->dense_matmul && set->widen && set->rms_norm && set->add && set->gate && set->rope &&
-                set->attend_page && set->merge_attention && set->finish_attention)
+                set->dense_matmul && set->widen && set->rms_norm && set->add && set->gate && set->rope && set->narrow &&
+                set->quantize_query && set->attend_page_f16 && set->attend_page_int8 && set->merge_attention &&
+                set->finish_attention)
         << set->name;
   }
 }

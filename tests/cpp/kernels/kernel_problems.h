@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "kernels/kv_page.h"
 
 namespace tritium::kernels::testing {
 
@@ -139,5 +140,73 @@ inline TernaryProblem random_ternary(Numbers& numbers, int64_t rows, int64_t col
   return TernaryProblem(rows, columns, tokens, numbers.bytes(rows * columns, -1, 1),
                         numbers.bytes(tokens * columns, -128, 127));
 }
+
+// Queries over a page of random keys and values, in float16 or int8.
+struct PageProblem {
+  bool int8;
+  int64_t head_dim;
+  float scale = 0.3f;
+  std::vector<float> q;       // (queries, head_dim)
+  std::vector<int32_t> seen;  // (queries)
+  std::vector<uint8_t> page;
+
+  PageProblem(Numbers& numbers, bool in_int8, int64_t queries, int64_t width)
+      : int8(in_int8),
+        head_dim(width),
+        q(numbers.floats(queries * width, 3.0f)),
+        seen(static_cast<size_t>(queries), kPageTokens),
+        page(static_cast<size_t>(in_int8 ? int8_page_bytes(width) : f16_page_bytes(width))) {
+    for (int64_t slot = 0; slot < kPageTokens; ++slot) {
+      write_token(numbers.floats(head_dim, 3.0f), numbers.floats(head_dim), slot);
+    }
+  }
+
+  std::string name() const {
+    return (int8 ? "int8, head_dim " : "f16, head_dim ") + std::to_string(head_dim) + ", queries " +
+           std::to_string(seen.size()) + ", the first sees " + std::to_string(seen[0]);
+  }
+  void write_token(const std::vector<float>& key, const std::vector<float>& value, int64_t slot) {
+    (int8 ? append_token_int8 : append_token_f16)(scalar(), key.data(), value.data(), head_dim, slot, page.data());
+  }
+  void fill_queries(float value) { std::fill(q.begin(), q.end(), value); }
+  PageProblem only(int64_t query) const {
+    PageProblem one = *this;
+    one.q.assign(q.begin() + query * head_dim, q.begin() + (query + 1) * head_dim);
+    one.seen = {seen[static_cast<size_t>(query)]};
+    return one;
+  }
+
+  // values (queries, head_dim), then maxima (queries), then sums (queries).
+  std::vector<float> attend(const KernelSet& set) const {
+    const int64_t queries = static_cast<int64_t>(seen.size());
+    auto result = poisoned(queries * (head_dim + 2));
+    std::vector<AttentionPart> parts;
+    std::vector<int16_t> codes(static_cast<size_t>(queries * 2 * key_pairs(head_dim)));
+    std::vector<float> multipliers(static_cast<size_t>(queries));
+    for (int64_t i = 0; i < queries; ++i) {
+      parts.push_back({0.0f, 0.0f, result.data() + i * head_dim});
+      if (int8) {
+        scalar().quantize_query(q.data() + i * head_dim, head_dim, scale, codes.data() + i * 2 * key_pairs(head_dim),
+                                &multipliers[static_cast<size_t>(i)]);
+      }
+    }
+    const void* read = int8 ? static_cast<const void*>(codes.data()) : static_cast<const void*>(q.data());
+    (int8 ? set.attend_page_int8 : set.attend_page_f16)(
+        {page.data(), page.data(), read, multipliers.data(), queries, seen.data(), head_dim, scale}, parts.data());
+    for (int64_t i = 0; i < queries; ++i) {
+      result[static_cast<size_t>(queries * head_dim + i)] = parts[static_cast<size_t>(i)].max;
+      result[static_cast<size_t>(queries * (head_dim + 1) + i)] = parts[static_cast<size_t>(i)].sum;
+    }
+    return result;
+  }
+  // What a problem of `query` alone would give.
+  static std::vector<float> part_of(const std::vector<float>& result, int64_t query, int64_t head_dim) {
+    const int64_t queries = static_cast<int64_t>(result.size()) / (head_dim + 2);
+    std::vector<float> part(result.begin() + query * head_dim, result.begin() + (query + 1) * head_dim);
+    part.push_back(result[static_cast<size_t>(queries * head_dim + query)]);
+    part.push_back(result[static_cast<size_t>(queries * (head_dim + 1) + query)]);
+    return part;
+  }
+};
 
 }  // namespace tritium::kernels::testing

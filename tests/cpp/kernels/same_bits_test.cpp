@@ -1,4 +1,5 @@
 // Every kernel of every compiled set against scalar, bit for bit, at awkward sizes.
+#include <cmath>
 #include <limits>
 
 #include "kernel_problems.h"
@@ -216,37 +217,150 @@ TEST_P(KernelSetTest, RopeGivesTheSameBitsAsScalar) {
   }
 }
 
-TEST_P(KernelSetTest, AttendPageGivesTheSameBitsAsScalarForEveryNumberOfTokens) {
-  Numbers numbers(13);
-  for (int64_t head_dim : {1, 8, 20, 64, 100, 128, 256}) {
-    for (int64_t tokens = 1; tokens <= kPageTokens; ++tokens) {
-      const auto q = numbers.floats(head_dim, 3.0f);
-      auto k = numbers.floats(head_dim * kPageTokens, 3.0f), v = numbers.floats(kPageTokens * head_dim);
-      // What lies beyond the tokens must not matter.
-      for (int64_t d = 0; d < head_dim; ++d) {
-        for (int64_t j = tokens; j < kPageTokens; ++j) {
-          k[static_cast<size_t>(d * kPageTokens + j)] = std::numeric_limits<float>::quiet_NaN();
-          v[static_cast<size_t>(j * head_dim + d)] = std::numeric_limits<float>::quiet_NaN();
-        }
-      }
-      auto got = poisoned(head_dim), wanted = poisoned(head_dim);
-      AttentionPart got_part = {0.0f, 0.0f, got.data()}, wanted_part = {0.0f, 0.0f, wanted.data()};
-      const AttentionPage page = {q.data(), k.data(), v.data(), head_dim, tokens, 0.5f};
-      set().attend_page(page, &got_part);
-      scalar().attend_page(page, &wanted_part);
-      ASSERT_TRUE(same_bits(got, wanted)) << head_dim << " head_dim, " << tokens << " tokens";
-      ASSERT_TRUE(same_bits({got_part.max, got_part.sum}, {wanted_part.max, wanted_part.sum})) << tokens << " tokens";
+TEST_P(KernelSetTest, NarrowGivesTheSameBitsAsScalarForEveryHalfAndItsNeighbours) {
+  std::vector<float> x;
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    const auto bits = static_cast<uint16_t>(half);
+    float value;
+    scalar().widen(&bits, Element::kF16, 1, &value);
+    if (value != value) continue;
+    const float next = std::nextafter(value, 1e38f);
+    for (float other : {value, next, value * 1.00048828125f, value * 1.000244140625f, value * 0.99951171875f}) {
+      x.push_back(other);
+    }
+  }
+  for (float extreme : {65504.0f, 65519.0f, 65520.0f, 1e10f, 3.4e38f, std::numeric_limits<float>::infinity(), 1e-45f}) {
+    x.push_back(extreme);
+    x.push_back(-extreme);
+  }
+  std::vector<uint16_t> got(x.size(), 77), wanted(x.size(), 78);
+  set().narrow(x.data(), static_cast<int64_t>(x.size()), got.data());
+  scalar().narrow(x.data(), static_cast<int64_t>(x.size()), wanted.data());
+  EXPECT_EQ(got, wanted);
+  for (int64_t count : kCounts) {
+    std::vector<uint16_t> some(static_cast<size_t>(count) + 8, 77);
+    set().narrow(x.data() + 31000, count, some.data());
+    for (size_t i = 0; i < some.size(); ++i) {
+      ASSERT_EQ(some[i], static_cast<int64_t>(i) < count ? wanted[31000 + i] : 77) << i << " of " << count;
     }
   }
 }
 
-TEST_P(KernelSetTest, AttendPageGivesTheSameSignOfAZeroMaximum) {
-  std::vector<float> q = {1.0f}, k(kPageTokens), v(kPageTokens, 1.0f);
-  for (size_t j = 0; j < k.size(); ++j) k[j] = j % 3 ? -0.0f : 0.0f;
-  float value;
-  AttentionPart part = {1.0f, 0.0f, &value};
-  set().attend_page({q.data(), k.data(), v.data(), 1, kPageTokens, -1.0f}, &part);
-  EXPECT_EQ(bits_of(part.max), 0u);
+TEST_P(KernelSetTest, NarrowKeepsNaN) {
+  std::vector<float> x(17, std::numeric_limits<float>::quiet_NaN()), y(17);
+  std::vector<uint16_t> halves(17);
+  set().narrow(x.data(), 17, halves.data());
+  scalar().widen(halves.data(), Element::kF16, 17, y.data());
+  for (float value : y) EXPECT_TRUE(std::isnan(value));
+}
+
+class AttendTest : public EverySet {
+ protected:
+  static void expect_same_parts(const PageProblem& problem) {
+    const auto got = problem.attend(set()), wanted = problem.attend(scalar());
+    ASSERT_TRUE(same_bits(got, wanted)) << problem.name();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(, AttendTest, ::testing::ValuesIn(all_sets()), set_name);
+
+TEST_P(AttendTest, GivesTheSameBitsAsScalarForEveryNumberOfTokens) {
+  Numbers numbers(13);
+  for (bool int8 : {false, true}) {
+    for (int64_t head_dim : {1, 8, 20, 64, 100, 128, 256}) {
+      for (int64_t tokens = 1; tokens <= kPageTokens; ++tokens) {
+        PageProblem problem(numbers, int8, 1 + tokens % 5, head_dim);
+        std::fill(problem.seen.begin(), problem.seen.end(), static_cast<int32_t>(tokens));
+        expect_same_parts(problem);
+      }
+    }
+  }
+}
+
+TEST_P(AttendTest, GivesTheSameBitsAsScalarForEveryGroupOfQueries) {
+  Numbers numbers(14);
+  for (bool int8 : {false, true}) {
+    for (int64_t queries = 1; queries <= 17; ++queries) {
+      PageProblem problem(numbers, int8, queries, 72);
+      for (int32_t& seen : problem.seen) seen = static_cast<int32_t>(numbers.integer(1, kPageTokens));
+      expect_same_parts(problem);
+    }
+  }
+}
+
+// What a query sees must not depend on the queries beside it, nor on what a page holds beyond it: stale tokens, or
+// those of later queries.
+TEST_P(AttendTest, AQueryGetsTheSameBitsAloneAndIgnoresWhatItDoesNotSee) {
+  Numbers numbers(15);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (bool int8 : {false, true}) {
+    for (int64_t head_dim : {7, 24, 128}) {
+      const int64_t queries = 6;
+      PageProblem problem(numbers, int8, queries, head_dim);
+      for (size_t i = 0; i < problem.seen.size(); ++i) problem.seen[i] = static_cast<int32_t>(29 + i);
+      const auto together = problem.attend(set());
+      for (int64_t i = 0; i < queries; ++i) {
+        PageProblem alone = problem.only(i);
+        for (int64_t slot = alone.seen[0]; slot < kPageTokens; ++slot) {
+          alone.write_token(std::vector<float>(static_cast<size_t>(head_dim), nan),
+                            std::vector<float>(static_cast<size_t>(head_dim), nan), slot);
+        }
+        const auto part = alone.attend(set());
+        EXPECT_TRUE(same_bits(part, PageProblem::part_of(together, i, head_dim))) << problem.name() << ", query " << i;
+      }
+    }
+  }
+}
+
+TEST_P(AttendTest, GivesTheSameBitsAsScalarForExtremeNumbers) {
+  Numbers numbers(16);
+  for (bool int8 : {false, true}) {
+    // Equal scores; huge ones of both signs; tiny numbers; numbers beyond a float16.
+    for (float key : {0.0f, 1.0f, 3e4f, -3e4f, 1e-7f, 1e-40f, 1e6f, 3e38f}) {
+      for (float query : {0.0f, 1.0f, -100.0f, 1e-30f, 1e20f}) {
+        PageProblem problem(numbers, int8, 4, 36);
+        problem.fill_queries(query);
+        for (int64_t slot = 0; slot < kPageTokens; ++slot) {
+          problem.write_token(std::vector<float>(36, slot % 7 == 3 ? -key : key), numbers.floats(36, key), slot);
+        }
+        for (int32_t seen : {1, 5, 64}) {
+          std::fill(problem.seen.begin(), problem.seen.end(), seen);
+          const auto got = problem.attend(set());
+          EXPECT_TRUE(same_bits(got, problem.attend(scalar()))) << problem.name() << " " << key << " " << query;
+          for (float value : got) ASSERT_TRUE(std::isfinite(value)) << problem.name() << " " << key << " " << query;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttendTest, GivesTheSameSignOfAZeroMaximum) {
+  Numbers numbers(17);
+  for (bool int8 : {false, true}) {
+    PageProblem problem(numbers, int8, 1, 1);
+    problem.scale = -1.0f;
+    problem.fill_queries(1.0f);
+    for (int64_t slot = 0; slot < kPageTokens; ++slot) problem.write_token({slot % 3 ? -0.0f : 0.0f}, {1.0f}, slot);
+    problem.seen = {kPageTokens};
+    EXPECT_EQ(bits_of(problem.attend(set())[1]), 0u);
+  }
+}
+
+TEST_P(AttendTest, QuantizeQueryGivesTheSameBitsAsScalar) {
+  Numbers numbers(18);
+  for (int64_t head_dim : {1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 100, 128, 511, 512}) {
+    for (float scale : {1.0f, 1e-38f, 3e38f, 0.0f, 1e-5f}) {
+      for (float special : {0.25f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        auto q = numbers.floats(head_dim, scale);
+        if (special != 0.25f) q[static_cast<size_t>(numbers.integer(0, head_dim - 1))] = special;
+        std::vector<int16_t> got(static_cast<size_t>(2 * key_pairs(head_dim)) + 8, 77), wanted(got);
+        float got_multiplier, wanted_multiplier;
+        set().quantize_query(q.data(), head_dim, 0.1f, got.data(), &got_multiplier);
+        scalar().quantize_query(q.data(), head_dim, 0.1f, wanted.data(), &wanted_multiplier);
+        ASSERT_EQ(got, wanted) << head_dim << " head_dim, scale " << scale;
+        ASSERT_EQ(bits_of(got_multiplier), bits_of(wanted_multiplier)) << head_dim;
+      }
+    }
+  }
 }
 
 TEST_P(KernelSetTest, MergeAndFinishAttentionGiveTheSameBitsAsScalar) {

@@ -238,48 +238,99 @@ TEST(ScalarKernels, RopeRotatesPairsHalfAVectorApart) {
   EXPECT_TRUE(same_bits(x, {-3.0f, 2.0f, 1.0f, 4.0f}));
 }
 
+TEST(ScalarKernels, NarrowRoundsHalfToEvenAndLimits) {
+  const std::vector<float> x = {1.0f,     1.00048828125f, 1.00146484375f, 65504.0f, 65519.0f,
+                                65520.0f, 1e30f,          -1e30f,         0x1p-24f, 0x1p-25f,
+                                0x3p-25f, -0x1.8p-25f,    0x1p-14f,       -0.0f,    0x1.ffcp-15f};
+  std::vector<uint16_t> halves(x.size());
+  std::vector<float> y(x.size());
+  scalar().narrow(x.data(), static_cast<int64_t>(x.size()), halves.data());
+  scalar().widen(halves.data(), Element::kF16, static_cast<int64_t>(x.size()), y.data());
+  EXPECT_TRUE(same_bits(y, {1.0f, 1.0f, 1.001953125f, 65504.0f, 65504.0f, 65504.0f, 65504.0f, -65504.0f, 0x1p-24f, 0.0f,
+                            0x1p-23f, -0x1p-24f, 0x1p-14f, -0.0f, 0x1p-14f}));
+}
+
+TEST(ScalarKernels, QuantizeQueryKeeps15BitsOfTheLargestNumber) {
+  const std::vector<float> q = {1.0f, -2.0f, 0.5f};
+  std::vector<int16_t> codes(4, 77);
+  float multiplier;
+  scalar().quantize_query(q.data(), 3, 0.5f, codes.data(), &multiplier);
+  EXPECT_EQ(codes, (std::vector<int16_t>{16384, -32767, 8192, 0}));
+  EXPECT_FLOAT_EQ(multiplier, 1.0f / 32767.0f);
+}
+
+// Attention in double precision over keys and values (tokens, head_dim).
+std::vector<double> exact_attention(const std::vector<float>& q, const std::vector<float>& k,
+                                    const std::vector<float>& v, double scale) {
+  const size_t head_dim = q.size(), tokens = k.size() / head_dim;
+  std::vector<double> scores(tokens), result(head_dim);
+  for (size_t j = 0; j < tokens; ++j) {
+    for (size_t d = 0; d < head_dim; ++d) scores[j] += scale * q[d] * k[j * head_dim + d];
+  }
+  const double max = *std::max_element(scores.begin(), scores.end());
+  double sum = 0.0;
+  for (double score : scores) sum += std::exp(score - max);
+  for (size_t j = 0; j < tokens; ++j) {
+    for (size_t d = 0; d < head_dim; ++d) result[d] += std::exp(scores[j] - max) / sum * v[j * head_dim + d];
+  }
+  return result;
+}
+
+// Pages of keys and values, merged in order.
+std::vector<float> attend(const std::vector<float>& q, const std::vector<float>& k, const std::vector<float>& v,
+                          float scale, bool int8) {
+  Numbers numbers(1);
+  const int64_t head_dim = static_cast<int64_t>(q.size()), tokens = static_cast<int64_t>(k.size()) / head_dim;
+  std::vector<float> values(q.size()), y(q.size());
+  AttentionPart total = {-std::numeric_limits<float>::infinity(), 0.0f, values.data()};
+  for (int64_t first = 0; first < tokens; first += kPageTokens) {
+    const int64_t count = std::min<int64_t>(kPageTokens, tokens - first);
+    PageProblem problem(numbers, int8, 1, head_dim);
+    problem.q = q;
+    problem.scale = scale;
+    problem.seen = {static_cast<int32_t>(count)};
+    const auto row = [&](const std::vector<float>& x, int64_t token) {
+      return std::vector<float>(x.begin() + token * head_dim, x.begin() + (token + 1) * head_dim);
+    };
+    for (int64_t j = 0; j < count; ++j) problem.write_token(row(k, first + j), row(v, first + j), j);
+    auto part = problem.attend(scalar());
+    scalar().merge_attention({part[q.size()], part[q.size() + 1], part.data()}, head_dim, &total);
+  }
+  scalar().finish_attention(total, head_dim, y.data());
+  return y;
+}
+
+double rms_difference(const std::vector<float>& y, const std::vector<double>& wanted) {
+  double sum = 0.0;
+  for (size_t i = 0; i < y.size(); ++i) sum += (y[i] - wanted[i]) * (y[i] - wanted[i]);
+  return std::sqrt(sum / static_cast<double>(y.size()));
+}
+
 TEST(ScalarKernels, PagesMergedInOrderGiveTheSoftmaxOfTheWholeContext) {
   Numbers numbers(6);
   const int64_t head_dim = 100;
   for (int64_t tokens : {1, 63, 64, 65, 200}) {
-    const auto q = numbers.floats(head_dim, 4.0f), k = numbers.floats(tokens * head_dim, 4.0f);
-    const auto v = numbers.floats(tokens * head_dim);
-    std::vector<float> values(head_dim), later(head_dim), y(head_dim);
-    AttentionPart total = {-std::numeric_limits<float>::infinity(), 0.0f, values.data()};
-    for (int64_t first = 0; first < tokens; first += kPageTokens) {
-      const int64_t count = std::min<int64_t>(kPageTokens, tokens - first);
-      std::vector<float> k_page(head_dim * kPageTokens), v_page(kPageTokens * head_dim);
-      for (int64_t j = 0; j < count; ++j) {
-        for (int64_t d = 0; d < head_dim; ++d) {
-          k_page[static_cast<size_t>(d * kPageTokens + j)] = k[static_cast<size_t>((first + j) * head_dim + d)];
-          v_page[static_cast<size_t>(j * head_dim + d)] = v[static_cast<size_t>((first + j) * head_dim + d)];
-        }
-      }
-      AttentionPart part = {0.0f, 0.0f, later.data()};
-      scalar().attend_page({q.data(), k_page.data(), v_page.data(), head_dim, count, 0.1f}, &part);
-      scalar().merge_attention(part, head_dim, &total);
-    }
-    scalar().finish_attention(total, head_dim, y.data());
-
-    std::vector<double> scores(static_cast<size_t>(tokens)), wanted(head_dim);
-    for (int64_t j = 0; j < tokens; ++j) {
-      for (int64_t d = 0; d < head_dim; ++d) {
-        scores[static_cast<size_t>(j)] +=
-            static_cast<double>(0.1f) * q[static_cast<size_t>(d)] * k[static_cast<size_t>(j * head_dim + d)];
-      }
-    }
-    const double max = *std::max_element(scores.begin(), scores.end());
-    double sum = 0.0;
-    for (int64_t j = 0; j < tokens; ++j) {
-      const double p = std::exp(scores[static_cast<size_t>(j)] - max);
-      sum += p;
-      for (int64_t d = 0; d < head_dim; ++d) {
-        wanted[static_cast<size_t>(d)] += p * v[static_cast<size_t>(j * head_dim + d)];
-      }
-    }
-    // Scores of size ~50 carry an error of ~100 roundings of ~16, which exp passes on.
-    for (size_t d = 0; d < y.size(); ++d) ASSERT_NEAR(y[d], wanted[d] / sum, 5e-5) << tokens << " tokens";
+    const auto q = numbers.floats(head_dim, 4.0f), v = numbers.floats(tokens * head_dim);
+    const auto k = numbers.floats(tokens * head_dim, 4.0f);
+    const auto wanted = exact_attention(q, k, v, 0.1f);
+    // Scores of size ~5, values below 1: float16 has 11 bits, int8 rows 8.
+    EXPECT_LT(rms_difference(attend(q, k, v, 0.1f, false), wanted), 1e-3) << tokens << " tokens";
+    EXPECT_LT(rms_difference(attend(q, k, v, 0.1f, true), wanted), 1e-2) << tokens << " tokens";
   }
+}
+
+TEST(ScalarKernels, AttentionIsExactButForRoundingWhereKeysAndValuesAreHalves) {
+  Numbers numbers(7);
+  const int64_t head_dim = 64, tokens = 200;
+  const auto q = numbers.floats(head_dim, 4.0f);
+  const auto halves = [&](float step) {
+    std::vector<float> x(static_cast<size_t>(tokens * head_dim));
+    for (float& value : x) value = step * static_cast<float>(numbers.integer(-1024, 1024));
+    return x;
+  };
+  const auto k = halves(0x1p-8f), v = halves(0x1p-10f);
+  const auto wanted = exact_attention(q, k, v, 0.125f);
+  EXPECT_LT(rms_difference(attend(q, k, v, 0.125f, false), wanted), 5e-6);
 }
 
 }  // namespace scalar_test

@@ -14,7 +14,7 @@ INSTANTIATE_TEST_SUITE_P(, SelfCheckTest, ::testing::ValuesIn(all_sets()), set_n
 TEST_P(SelfCheckTest, FindsNoDifferenceInACompiledSet) {
   for (uint64_t seed : {0, 1, 2}) {
     const auto checks = check_kernel_set(set(), seed);
-    ASSERT_EQ(checks.size(), 16u);
+    ASSERT_EQ(checks.size(), 19u);
     for (const KernelCheck& check : checks) {
       EXPECT_GT(check.problems, 10) << check.kernel;
       EXPECT_EQ(check.first_difference, "") << check.kernel;
@@ -122,12 +122,41 @@ const WrongKernel kWrongKernels[] = {
          }
        };
      }},
-    {"attend_page",
+    {"narrow",
+     [](KernelSet& set) {  // cuts instead of rounding
+       set.narrow = [](const float* x, int64_t count, uint16_t* y) {
+         std::vector<float> cut(x, x + count);
+         for (float& value : cut) value = float_of(bits_of(value) & ~0x1FFFu);
+         scalar().narrow(cut.data(), count, y);
+       };
+     }},
+    {"quantize_query",
+     [](KernelSet& set) {  // divides by absmax instead of multiplying by a reciprocal
+       set.quantize_query = [](const float* q, int64_t head_dim, float scale, int16_t* codes, float* multiplier) {
+         scalar().quantize_query(q, head_dim, scale, codes, multiplier);
+         const float absmax = *multiplier / scale * 32767.0f;
+         for (int64_t d = 0; d < head_dim; ++d) {
+           if (std::isfinite(q[d] / absmax)) codes[d] = static_cast<int16_t>(std::rint(q[d] / absmax * 32766.0f));
+         }
+       };
+     }},
+    {"attend_page_f16",
      [](KernelSet& set) {  // looks at one token beyond
-       set.attend_page = [](const AttentionPage& page, AttentionPart* part) {
+       set.attend_page_f16 = [](const AttentionPage& page, AttentionPart* parts) {
+         std::vector<int32_t> seen(page.seen, page.seen + page.queries);
+         for (int32_t& count : seen) count = std::min(count + 1, kPageTokens);
          AttentionPage wrong = page;
-         if (wrong.tokens < kPageTokens) ++wrong.tokens;
-         scalar().attend_page(wrong, part);
+         wrong.seen = seen.data();
+         scalar().attend_page_f16(wrong, parts);
+       };
+     }},
+    {"attend_page_int8",
+     [](KernelSet& set) {  // lets all queries see what the first one sees
+       set.attend_page_int8 = [](const AttentionPage& page, AttentionPart* parts) {
+         const std::vector<int32_t> seen(static_cast<size_t>(page.queries), page.seen[0]);
+         AttentionPage wrong = page;
+         wrong.seen = seen.data();
+         scalar().attend_page_int8(wrong, parts);
        };
      }},
     {"merge_attention",

@@ -132,10 +132,17 @@ TEST(ExecutionPlan, InputAndOutputLieOutsideTheArena) {
   EXPECT_EQ(plan.values[plan.output].offset, kOutsideArena);
 }
 
+TEST(ExecutionPlan, ReadsTheNamesOfKVDTypes) {
+  for (KVDType dtype : {KVDType::kF16, KVDType::kInt8}) EXPECT_EQ(parse_kv_dtype(kv_dtype_name(dtype)), dtype);
+  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { parse_kv_dtype("float32"); }),
+                       "unknown kv_dtype 'float32'; known are f16, int8"));
+}
+
 TEST(ExecutionPlan, DescribesItself) {
   ExecutionPlan plan = tiny_plan(OptimizationLevel::kBasic, 1);
   const std::string text = plan.describe();
-  EXPECT_TRUE(contains(text, "plan: level basic, 24 steps, up to 1 tokens a pass, context 300, sequences 1, head full\n"));
+  EXPECT_TRUE(contains(
+      text, "plan: level basic, 24 steps, up to 1 tokens a pass, context 300, sequences 1, kv f16, head full\n"));
   EXPECT_TRUE(contains(text, "fusion: residual_into_matmul x4\n"));
   EXPECT_TRUE(contains(text, "   0  embedding            (token_ids) -> (model.embed_tokens@"));
 }
