@@ -19,8 +19,8 @@ void require(const char* name, T value, bool holds, const char* range) {
 
 constexpr float kLeastExponent = -87;  // exp() of less is subnormal
 
-// y[i] = exp(x[i]) for x[i] <= 0, within a few units in the last place; 0 below kLeastExponent and for NaN. Three loops,
-// because each alone becomes vector instructions.
+// y[i] = exp(x[i]) for x[i] <= 0, within a few units in the last place; 0 below kLeastExponent and for NaN. Three
+// loops, because each alone becomes vector instructions.
 void exponentials(const float* x, size_t count, float* y) {
   for (size_t i = 0; i < count; ++i) y[i] = x[i] > kLeastExponent ? x[i] : kLeastExponent;
   for (size_t i = 0; i < count; ++i) {
