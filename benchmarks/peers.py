@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _models(options.models, GEOMETRIES[GEOMETRY], options.format) as models:
             for index in range(options.rounds):
                 for threads in options.threads:
-                    _say(f"round {index + 1} of {options.rounds}, {threads} thread(s)")
+                    _say(f"round {index + 1} of {options.rounds}, {_count(threads, 'thread')}")
                     records.append(measure_round(options, threads, *models))
                     if options.record is not None:
                         with options.record.open("a") as file:
@@ -243,7 +243,7 @@ def as_table(records: list[dict[str, Any]]) -> str:
     ]
     for threads in sorted({record["threads"] for record in records}):
         chosen = [record["ours"] for record in records if record["threads"] == threads]
-        title = f"{threads} thread{'s' * (threads != 1)}, {len(chosen)} rounds"
+        title = f"{_count(threads, 'thread')}, {_count(len(chosen), 'round')}"
         lines += ["", f"| {title} | peer | ours | times better |", "|---|---|---|---|"]
         for found in compare(records, threads):
             digits = 2 if found.unit == "s" else 1
@@ -262,6 +262,10 @@ def as_table(records: list[dict[str, Any]]) -> str:
             f"prefills at {', '.join(f'{statistics.median(p):.1%}' for p in prefill)} of the peak.",
         ]
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _spread(values: list[float]) -> str:
@@ -289,7 +293,7 @@ def draw_ratios(file: Path, records: list[dict[str, Any]]) -> None:
             ],
             color=("#1f6f8b", "#7fb7be", "#c9ada7", "#9a8c98")[place % 4],
             ecolor="#444444",
-            label=f"{threads} thread{'s' * (threads != 1)}",
+            label=_count(threads, "thread"),
         )
         for y, middle, r in zip(ys, middles, ratios, strict=True):
             axes.annotate(
