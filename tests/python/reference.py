@@ -331,7 +331,7 @@ class Int8Cache:
         return (codes @ self.v[page]).astype(F32) * (largest / CODE_15)[:, None]
 
 
-CACHES = {"f16": F16Cache, "int8": Int8Cache}
+CACHES: dict[str, type[F16Cache | Int8Cache]] = {"f16": F16Cache, "int8": Int8Cache}
 
 
 def attend(
