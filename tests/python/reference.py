@@ -313,7 +313,8 @@ class Int8Cache:
     @staticmethod
     def _quantize(x: Floats) -> tuple[NDArray[np.int64], Floats]:
         codes, absmax = quantize_activations(x)
-        return codes.astype(np.int64), np.minimum(absmax, LARGEST_F16) / F32(127)
+        limited: Floats = np.minimum(absmax, LARGEST_F16)
+        return codes.astype(np.int64), limited / F32(127)
 
     def scores(self, q: Floats, scale: float, page: slice) -> Floats:
         """As in F16Cache; each query has 15 bits of its largest number."""
@@ -331,7 +332,7 @@ class Int8Cache:
         return (codes @ self.v[page]).astype(F32) * (largest / CODE_15)[:, None]
 
 
-CACHES = {"f16": F16Cache, "int8": Int8Cache}
+CACHES: dict[str, type[F16Cache | Int8Cache]] = {"f16": F16Cache, "int8": Int8Cache}
 
 
 def attend(
