@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from types import MappingProxyType
 
 from . import _core
 from .errors import BatchProcessingError
@@ -36,7 +35,7 @@ class SamplingOptions:
     """Number of latest tokens that the penalty looks at, >= 0."""
     seed: int | None = None
     """In [0, 2**63): the same seed gives the same tokens. None takes a random one."""
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
     """Added to logits, by token id; -inf forbids a token. Applied after the repetition penalty and
     before the temperature; top_k, top_p and min_p follow in this order."""
 
@@ -72,7 +71,7 @@ class SamplingOptions:
             if not (is_id and 0 <= token < 2**31 and is_real and bias < math.inf):
                 self._reject("logit_bias", allowed)
         # Later changes of the caller's mapping are not ours.
-        object.__setattr__(self, "logit_bias", MappingProxyType(dict(self.logit_bias)))
+        object.__setattr__(self, "logit_bias", dict(self.logit_bias))
 
     def check_ids(self, vocab_size: int) -> None:
         """BatchProcessingError if `logit_bias` holds an id outside [0, vocab_size)."""
