@@ -250,16 +250,17 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
                                   " of ", stats.limit,
                                   " are free; fewer sequences or a smaller context_size need less"));
   }
+  PackedCache* cache = cache_ ? &*cache_ : nullptr;
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
     const Model* key = model.get();
-    weights = pack_weights(std::move(model), format, threads_, *pool_, cache_ ? &*cache_ : nullptr);
+    weights = pack_weights(std::move(model), format, threads_, *pool_, cache);
     packed_[{key, &format}] = weights;
   }
   if (head_step && !head) {
     std::erase_if(heads_, [](const auto& entry) { return entry.second.expired(); });
     const Model& packed = *weights->model;
-    head = pack_head(head_weight(packed, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_);
+    head = pack_head(head_weight(packed, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);
     heads_[{&packed, head_step->bits()}] = head;
   }
   return std::make_shared<CpuModel>(std::move(weights), std::move(head), std::move(plan));

@@ -18,7 +18,8 @@ struct PackedHead {
   int64_t rows = 0;
   int64_t columns = 0;
   int bits = 0;
-  MemoryPool::Buffer memory;
+  std::shared_ptr<const void> owner;  // of the memory: the pool's, or an entry of the cache
+  const uint8_t* memory = nullptr;
   std::vector<float> dither;  // (columns)
 
   int64_t panels() const { return kernels::panel_count(rows); }
@@ -26,17 +27,18 @@ struct PackedHead {
   int64_t padded_columns() const { return kernels::head_groups(columns) * kernels::kHeadGroup; }
   int64_t panels_bytes() const { return panels() * kernels::head_panel_bytes(columns, bits); }
   int64_t bytes() const { return panels_bytes() + padded_rows() * (bits == 8 ? 8 : 4); }
-  uint8_t* codes() const { return memory.as<uint8_t>(); }
-  float* norms() const { return reinterpret_cast<float*>(codes() + panels_bytes()); }
-  float* residuals() const { return bits == 8 ? norms() + padded_rows() : nullptr; }
+  const uint8_t* codes() const { return memory; }
+  const float* norms() const { return reinterpret_cast<const float*>(codes() + panels_bytes()); }
+  const float* residuals() const { return bits == 8 ? norms() + padded_rows() : nullptr; }
 };
 
-// Bytes that pack_head allocates.
+// Bytes that pack_head allocates, unless they are in the cache.
 int64_t packed_head_bytes(const StoredTensor& tensor, int bits);
 
-// Reads the matrix (rows, columns) once, a small part at a time; no page of a mapped file stays resident.
+// Takes the copy of the matrix (rows, columns) from the cache, if there is one and it is large enough to be kept there;
+// else reads the matrix once, a small part at a time, so that no page of a mapped file stays resident.
 // OptimizationError if it has more than 65536 columns.
 std::shared_ptr<const PackedHead> pack_head(const StoredTensor& tensor, int bits, const kernels::KernelSet& kernels,
-                                            ThreadPool& threads, MemoryPool& pool);
+                                            ThreadPool& threads, MemoryPool& pool, PackedCache* cache = nullptr);
 
 }  // namespace tritium

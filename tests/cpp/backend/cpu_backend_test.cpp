@@ -93,7 +93,7 @@ TEST(CpuBackend, CountsTheSmallCopyOfAHeadAndPacksItOnce) {
   const auto model = tiny_model();
   auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
   CpuBackend backend(1, kernels::best_kernel_set(), pool);
-  const PlanOptions full{OptimizationLevel::kBasic, 16, 300, 1, HeadFormat::kFull};
+  const PlanOptions full{.max_tokens = 16, .context_size = 300, .head = HeadFormat::kFull};
   PlanOptions screened = full;
   screened.head = HeadFormat::kScreened;
   const int64_t copy = 7 * (64 + 16 * 64 + 16 * 4);  // panels of 16 rows, one group of columns

@@ -74,10 +74,10 @@ std::vector<SamplingOptions> ways_to_sample() {
 }
 
 TEST(Session, GivesTheSameTokensWithAScreenedHeadAsWithAFullOne) {
-  Session full(make_engine(), tiny_model(), std::nullopt, 9, HeadFormat::kFull);
+  Session full(make_engine(), tiny_model(), {.max_sequences = 9, .head = HeadFormat::kFull});
   for (HeadFormat format : {HeadFormat::kScreened, HeadFormat::kScreened8}) {
     for (int threads : {1, 2}) {
-      Session screened(make_engine(threads), tiny_model(), std::nullopt, 9, format);
+      Session screened(make_engine(threads), tiny_model(), {.max_sequences = 9, .head = format});
       for (const SamplingOptions& sampling : ways_to_sample()) {
         EXPECT_EQ(generate(screened, random_tokens(20), 50, sampling), generate(full, random_tokens(20), 50, sampling));
       }
@@ -91,8 +91,8 @@ TEST(Session, GivesTheSameTokensWithAScreenedHeadAsWithAFullOne) {
 }
 
 TEST(Session, AScreenedHeadAnswersSeveralSequencesOfOneStep) {
-  Session full(make_engine(), tiny_model(), std::nullopt, 12, HeadFormat::kFull);
-  Session screened(make_engine(2), tiny_model(), std::nullopt, 12, HeadFormat::kScreened);
+  Session full(make_engine(), tiny_model(), {.max_sequences = 12, .head = HeadFormat::kFull});
+  Session screened(make_engine(2), tiny_model(), {.max_sequences = 12, .head = HeadFormat::kScreened});
   std::vector<std::vector<int32_t>> tokens[2];
   for (Session* session : {&full, &screened}) {
     std::vector<Feed> feeds;
@@ -110,11 +110,11 @@ TEST(Session, AScreenedHeadAnswersSeveralSequencesOfOneStep) {
 }
 
 TEST(Session, AnApproximateHeadGivesLogitsNearThoseOfTheFullOne) {
-  Session full(make_engine(), tiny_model(), std::nullopt, 1, HeadFormat::kFull);
+  Session full(make_engine(), tiny_model(), {.max_sequences = 1, .head = HeadFormat::kFull});
   const auto tokens = random_tokens(20);
   const FloatMatrix expected = full.logits(full.open({}), tokens);
   for (const auto& [format, tolerance] : {std::pair{HeadFormat::kInt8, 0.3f}, {HeadFormat::kInt4, 5.0f}}) {
-    Session session(make_engine(), tiny_model(), std::nullopt, 1, format);
+    Session session(make_engine(), tiny_model(), {.max_sequences = 1, .head = format});
     const FloatMatrix got = session.logits(session.open({}), tokens);
     float largest = 0;
     for (int64_t i = 0; i < got.rows * got.columns; ++i) {
@@ -126,7 +126,7 @@ TEST(Session, AnApproximateHeadGivesLogitsNearThoseOfTheFullOne) {
 }
 
 TEST(Session, RefusesABiasOutsideTheVocabulary) {
-  Session session(make_engine(), tiny_model(), std::nullopt, 1);
+  Session session(make_engine(), tiny_model(), {.max_sequences = 1});
   SamplingOptions sampling;
   sampling.logit_bias = {{101, 1.0f}};
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { session.open(sampling); }),

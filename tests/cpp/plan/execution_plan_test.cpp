@@ -150,7 +150,7 @@ TEST(ExecutionPlan, DescribesItself) {
 
 TEST(ExecutionPlan, ChoosesTheHead) {
   const auto head_of = [](OptimizationLevel level, HeadFormat head) {
-    return build_plan(tiny_model()->graph(), {level, 1, 300, 1, head});
+    return build_plan(tiny_model()->graph(), {.level = level, .max_tokens = 1, .context_size = 300, .head = head});
   };
   const ExecutionPlan small = head_of(OptimizationLevel::kBasic, HeadFormat::kAuto);
   EXPECT_EQ(small.options.head, HeadFormat::kFull);
