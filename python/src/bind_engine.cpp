@@ -83,6 +83,7 @@ void bind_plan(py::module_& module) {
       .def_property_readonly("output_bytes", [](const ExecutionPlan& plan) { return plan.memory.outputs; })
       .def_property_readonly("estimated_memory", &ExecutionPlan::estimated_memory)
       .def_readonly("weight_bytes_per_token", &ExecutionPlan::weight_bytes_per_token)
+      .def_property_readonly("ternary_format", [](const ExecutionPlan& plan) { return plan.options.ternary_format; })
       .def("describe", &ExecutionPlan::describe);
 }
 

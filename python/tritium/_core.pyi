@@ -209,6 +209,10 @@ class ExecutionPlan:
         its small copy without the few rows that are computed in floats.
         """
 
+    @property
+    def ternary_format(self) -> str:
+        """How ternary weights are stored: "2bit" or "1.6bit"."""
+
     def describe(self) -> str:
         """Steps with their inputs, outputs and places in the arena, as text."""
 

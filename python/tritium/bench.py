@@ -56,6 +56,8 @@ class BenchResult:
     prefill_peak_fraction: float
     """Ternary multiply-adds of the prefill by that peak, each round by its own."""
     kernel_set: str
+    ternary_format: str
+    """"2bit" or "1.6bit"."""
     threads: int
     batch: int
     """Sequences that were fed and decoded together."""
@@ -113,6 +115,7 @@ def run_bench(
     source: str | Path | Geometry | None = None,
     *,
     threads: int | None = None,
+    optimization_level: str = "basic",
     kv_dtype: str = "f16",
     prompt: int = 128,
     generate: int = 64,
@@ -131,7 +134,8 @@ def run_bench(
     A round feeds `batch` prompts of `prompt` random tokens together and generates `generate` tokens
     for each greedily, one by one. The limits are measured before the first round and after each.
     `depth` also decodes as many tokens at the end of a context of `depth` tokens. `kernels` names
-    the kernel set, as TRITIUM_KERNELS does; `head` is that of `LLM`. `embeddings` are those of a
+    the kernel set, as TRITIUM_KERNELS does; `optimization_level`, `kv_dtype` and `head` are those
+    of `LLM`. `embeddings` are those of a
     Geometry, see `make_model`. `plot` draws a roofline into that image file. `report` is told what
     is being done.
     """
@@ -141,7 +145,7 @@ def run_bench(
     if plot is not None:
         load_pyplot()
     with _kernel_set(kernels):
-        engine = InferenceEngine(threads=threads)
+        engine = InferenceEngine(threads=threads, optimization_level=optimization_level)
     synthetic = isinstance(source, Geometry)
     if synthetic:
         report("making random weights")
@@ -197,6 +201,7 @@ def run_bench(
         load_s=load_s,
         peak_rss=memory.peak,
         kernel_set=engine.kernel_set,
+        ternary_format=session.plan.ternary_format,
         threads=engine.threads,
         first_prompt_s=first_prompt_s,
         private=memory.private,
@@ -224,6 +229,7 @@ def summarize(
     load_s: float,
     peak_rss: int,
     kernel_set: str,
+    ternary_format: str,
     threads: int,
     first_prompt_s: float = 0.0,
     private: int = 0,
@@ -282,6 +288,7 @@ def summarize(
             lambda r: multiply_adds_per_token * prefill_rate(r) / r.multiply_adds_per_s
         ),
         kernel_set=kernel_set,
+        ternary_format=ternary_format,
         threads=threads,
         batch=batch,
         joules_per_token=statistics.median(joules) / (batch * steps) if joules else None,

@@ -51,6 +51,7 @@ KEYS = {
     "integer_peak_gmac_per_s": float,
     "prefill_peak_fraction": float,
     "kernel_set": str,
+    "ternary_format": str,
     "threads": int,
     "batch": int,
     "joules_per_token": (float, type(None)),
@@ -112,6 +113,7 @@ def test_the_table_says_what_the_numbers_say():
         load_s=1.5,
         peak_rss=2 * 10**9,
         kernel_set="abacus",
+        ternary_format="2bit",
         threads=3,
     )
     assert result.prefill_tokens_per_s == 50
@@ -140,6 +142,7 @@ def test_fractions_come_from_the_limits_of_their_own_round():
         load_s=1.0,
         peak_rss=1,
         kernel_set="abacus",
+        ternary_format="2bit",
         threads=1,
     )
     assert result.decode_bandwidth_fraction == pytest.approx(0.1)
@@ -158,6 +161,7 @@ def test_decode_in_a_long_context_is_set_against_the_bytes_of_its_keys_and_value
         load_s=1.5,
         peak_rss=2 * 10**9,
         kernel_set="abacus",
+        ternary_format="2bit",
         threads=3,
         batch=2,
         depth=1140,
@@ -198,6 +202,15 @@ def test_a_kernel_set_can_be_named(name, monkeypatch):
         with pytest.raises(DeviceError, match=name):
             run_bench(TINY, threads=1, prompt=2, generate=2, rounds=1, kernels=name)
     assert os.environ["TRITIUM_KERNELS"] == "scalar"
+
+
+def test_an_optimization_level_can_be_named():
+    sizes = {"threads": 1, "prompt": 2, "generate": 2, "rounds": 1}
+    assert run_bench(TINY, **sizes).ternary_format == "2bit"
+    aggressive = run_bench(TINY, optimization_level="aggressive", **sizes)
+    best = next(k for k in _core.kernel_sets() if k.name == aggressive.kernel_set)
+    assert aggressive.ternary_format in best.ternary_formats
+    assert f"ternary weights in {aggressive.ternary_format}" in as_table(aggressive)
 
 
 def test_a_head_can_be_named_and_a_screened_one_says_how_many_rows_it_left_open():
@@ -291,6 +304,7 @@ def test_the_table_says_joules_where_there_are_some():
         "load_s": 1.0,
         "peak_rss": 1,
         "kernel_set": "abacus",
+        "ternary_format": "2bit",
         "threads": 1,
     }
     known = summarize([Round(1.0, 1.0, limits, limits, joules=25.0)], **sizes)

@@ -74,6 +74,11 @@ def add_model_options(
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
     add_option(parser, "--device", default="auto", metavar="NAME", help="auto or cpu")
+    add_plan_options(parser)
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """--optimization-level, --kv-dtype, --head: how a model is run."""
     add_option(
         parser,
         "--optimization-level",
@@ -81,23 +86,19 @@ def add_model_options(
         metavar="NAME",
         help="none, basic or aggressive; the answer is the same",
     )
-    add_kv_dtype_option(parser)
-    add_option(
-        parser,
-        "--head",
-        default="auto",
-        metavar="NAME",
-        help="output head: auto, full, screened, screened8, or with other results int8, int4",
-    )
-
-
-def add_kv_dtype_option(parser: argparse.ArgumentParser) -> None:
     add_option(
         parser,
         "--kv-dtype",
         default="f16",
         metavar="NAME",
         help="keys and values of past tokens as f16, or as int8 in half the memory",
+    )
+    add_option(
+        parser,
+        "--head",
+        default="auto",
+        metavar="NAME",
+        help="output head: auto, full, screened, screened8, or with other results int8, int4",
     )
 
 

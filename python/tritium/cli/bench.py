@@ -8,7 +8,7 @@ import sys
 
 from ..bench import BenchResult, find_geometry, run_bench
 from ..synthetic import EMBEDDINGS, GEOMETRIES
-from .arguments import add_kv_dtype_option, add_model_option, add_option, add_switch
+from .arguments import add_model_option, add_option, add_plan_options, add_switch
 
 SUMMARY = "measure a model's speed beside the limits of this machine"
 DESCRIPTION = """\
@@ -26,20 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"random weights of a published size instead: {', '.join(GEOMETRIES)}",
     )
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
-    add_kv_dtype_option(parser)
+    add_plan_options(parser)
     add_option(parser, "--prompt", type=int, default=128, help="tokens of the prompt")
     add_option(parser, "--generate", type=int, default=64, help="tokens to generate")
     add_option(parser, "--rounds", type=int, default=3, help="how often; medians are reported")
     add_option(parser, "--batch", type=int, default=1, help="sequences fed and decoded together")
     add_option(parser, "--depth", type=int, help="also decode at the end of so long a context")
     add_option(parser, "--kernels", metavar="SET", help="kernel set (default: the best one here)")
-    add_option(
-        parser,
-        "--head",
-        metavar="KIND",
-        default="auto",
-        help="full, screened, screened8, int8, int4 or auto",
-    )
     add_option(
         parser,
         "--head-weights",
@@ -61,6 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     result = run_bench(
         arguments.model if arguments.synthetic is None else find_geometry(arguments.synthetic),
         threads=arguments.threads,
+        optimization_level=arguments.optimization_level,
         kv_dtype=arguments.kv_dtype,
         prompt=arguments.prompt,
         generate=arguments.generate,
@@ -85,6 +79,7 @@ def as_table(result: BenchResult) -> str:
     step = "a token" if result.batch == 1 else "a step"
     rows = [
         ("kernel set", ran),
+        ("", f"ternary weights in {result.ternary_format}"),
         ("load", f"{result.load_s:.2f} s"),
         ("", f"{result.load_to_first_token_s:.2f} s with the first prompt and its first token"),
         ("peak memory", f"{result.peak_rss_mb:.0f} MB, {result.private_mb:.0f} MB of it private"),
