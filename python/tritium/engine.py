@@ -27,7 +27,6 @@ class InferenceEngine:
     results are the same to the bit. ternary_format: "2bit" or "1.6bit" (bits a weight) instead of
     what the level says.
 
-
     cache_dir: folder where packed weights of models above 16 MB are kept, so that the next load
     maps them. "auto" is $TRITIUM_CACHE_DIR or else "tritium" in the user's folder for caches; None
     keeps nothing. max_cache_size: bytes of that folder; what was used longest ago goes first.
