@@ -163,7 +163,7 @@ TEST(Sampler, AsksForAllLogitsWhereItWeighsThemAll) {
 
 // Against the definition in the plain order of logits, with a vocabulary that fills many buckets.
 TEST(Sampler, TopPAndMinPOfAllLogitsKeepWhatASortedListKeeps) {
-  std::vector<float> logits(5000);
+  std::vector<float> logits(1000);
   for (size_t i = 0; i < logits.size(); ++i) logits[i] = 4 * std::sin(static_cast<float>(i * i % 7919));
   std::vector<int32_t> order(logits.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
@@ -182,13 +182,13 @@ TEST(Sampler, TopPAndMinPOfAllLogitsKeepWhatASortedListKeeps) {
         kept.push_back(id);
       }
       Sampler sampler(options([&](auto& o) { o.temperature = 0.5f, o.top_p = top_p, o.min_p = min_p; }));
-      const auto counts = draw(sampler, logits, 20000);
+      const auto counts = draw(sampler, logits, 5000);
       for (const auto& [id, count] : counts) {
         EXPECT_TRUE(std::find(kept.begin(), kept.end(), id) != kept.end()) << id << " of " << kept.size() << " kept";
         const double p = std::exp(static_cast<double>(logits[static_cast<size_t>(id)]) / 0.5) / sum;
-        EXPECT_NEAR(count, 20000 * p, 6 * std::sqrt(20000 * p) + 3);
+        EXPECT_NEAR(count, 5000 * p, 6 * std::sqrt(5000 * p) + 3);
       }
-      if (kept.size() < 200) {
+      if (kept.size() < 100) {
         EXPECT_EQ(counts.size(), kept.size()) << top_p << " " << min_p;
       }
     }
