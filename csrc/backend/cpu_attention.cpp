@@ -133,9 +133,9 @@ class Attention {
 
   Item item_at(int64_t page) const {
     const int64_t head = page / tiles_.pages(), before = head * tiles_.pages();
-    const auto next = std::upper_bound(tiles_.first_page.begin(), tiles_.first_page.end(), page - before);
-    const AttentionTile& tile = tiles_.tiles[static_cast<size_t>(next - tiles_.first_page.begin() - 1)];
-    return {&tile, head, before + *(next - 1), before + *next};
+    const auto first = tiles_.page_end.begin(), end = std::upper_bound(first, tiles_.page_end.end(), page - before);
+    const AttentionTile& tile = tiles_.tiles[static_cast<size_t>(end - first)];
+    return {&tile, head, before + (end == first ? 0 : *(end - 1)), before + *end};
   }
 
   // The first slice that begins inside the item, or slices_.
@@ -296,7 +296,7 @@ void AttentionTiles::add(int64_t row, int64_t position, int64_t tokens, const st
   for (int64_t first = 0; first < tokens; first += tile_tokens) {
     const AttentionTile tile{row + first, position + first, std::min(tile_tokens, tokens - first), &pages};
     tiles.push_back(tile);
-    first_page.push_back(first_page.back() + page_count(tile.position + tile.tokens));
+    page_end.push_back(this->pages() + page_count(tile.position + tile.tokens));
   }
 }
 

@@ -24,10 +24,10 @@ struct AttentionTile {
 // The tiles of one pass; every layer takes them again.
 struct AttentionTiles {
   std::vector<AttentionTile> tiles;
-  std::vector<int64_t> first_page{0};  // (tiles + 1) pages that all tiles before it see
-  bool share_sequences = false;        // whether two tiles belong to one sequence
+  std::vector<int64_t> page_end;  // (tiles) pages that it and all tiles before it see
+  bool share_sequences = false;   // whether two tiles belong to one sequence
 
-  int64_t pages() const { return first_page.back(); }
+  int64_t pages() const { return page_end.empty() ? 0 : page_end.back(); }
 
   // Adds a sequence's tokens [position, position + tokens), rows from `row`, for groups of `group` query heads.
   void add(int64_t row, int64_t position, int64_t tokens, const std::vector<uint8_t*>& pages, int64_t group);

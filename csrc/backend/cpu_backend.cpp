@@ -9,6 +9,7 @@
 #include "backend/packed_head.h"
 #include "backend/packed_weights.h"
 #include "base/error.h"
+#include "base/float_environment.h"
 #include "kernels/dispatch.h"
 #include "plan/build_plan.h"
 
@@ -34,6 +35,12 @@ class CpuModel final : public PreparedModel {
   HeadStatistics* head_statistics() { return &head_statistics_; }
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
 
+  // Of a network; kept from its first pass on.
+  std::byte* arena(MemoryPool& pool) {
+    if (!arena_.data()) arena_ = pool.allocate(static_cast<size_t>(plan_.memory.arena), kArenaMemory);
+    return arena_.as<std::byte>();
+  }
+
  private:
   void add_rope_table(const std::vector<float>& frequencies) {
     for (const RopeTable& table : rope_tables_) {
@@ -47,7 +54,18 @@ class CpuModel final : public PreparedModel {
   HeadStatistics head_statistics_;
   ExecutionPlan plan_;
   std::vector<RopeTable> rope_tables_;
+  MemoryPool::Buffer arena_;
 };
+
+// Whether each thread takes samples of its own through all steps of a network. It then reads all weights, which costs
+// nothing if they stay in the caches of its core, or if each is used for several samples; otherwise the threads share
+// the weights of each step.
+bool takes_own_samples(const ExecutionPlan& plan, int64_t samples, int threads) {
+  constexpr int64_t kCacheBytes = int64_t{512} << 10;
+  constexpr int64_t kSamplesWorthReading = 8;
+  const int64_t samples_a_thread = plan.weight_bytes_per_token <= kCacheBytes ? 1 : kSamplesWorthReading;
+  return threads > 1 && samples >= samples_a_thread * threads;
+}
 
 KVCacheShape cache_shape(const ModelConfig& config, KVDType dtype) {
   return {config.layers, config.kv_heads, config.head_dim, dtype};
@@ -209,19 +227,23 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   const kernels::TernaryFormat& format = this->format(options);
+  ExecutionPlan plan = build_plan(model.graph(), options);
+  plan.memory.weights = packed_bytes(model, format);
+  plan.weight_bytes_per_token = weight_bytes_per_token(model, format);
+  if (!model.is_language_model()) {
+    plan.memory.arena *= threads();
+    return plan;
+  }
   const ModelConfig& config = model.config();
   if (options.kv_dtype == KVDType::kInt8 && config.head_dim > kernels::kMaxInt8HeadDim) {
     throw OptimizationError(concat("[plan] kv_dtype int8 takes a head_dim of at most ", kernels::kMaxInt8HeadDim,
                                    ", the model has ", config.head_dim));
   }
-  ExecutionPlan plan = build_plan(model.graph(), options);
-  plan.memory.weights =
-      packed_bytes(model, format) + packed_head_bytes(model, plan) + options.context_size * config.head_dim * 4;
-  plan.memory.arena += attention_scratch_bytes(config, options, threads_.size());
+  plan.memory.weights += packed_head_bytes(model, plan) + options.context_size * config.head_dim * 4;
+  plan.memory.arena += attention_scratch_bytes(config, options, threads());
   plan.memory.kv_cache = cache_shape(config, options.kv_dtype).bytes(options.context_size, options.max_sequences);
   plan.memory.outputs =
       plan.values[plan.output].bytes(options.max_sequences) + head_scratch_bytes(plan, options.max_sequences);
-  plan.weight_bytes_per_token = weight_bytes_per_token(model, format);
   if (const HeadStep* head = plan.head()) {
     const DenseWeight& weight = head_weight(model, *head);
     if (weight.bias) {
@@ -312,6 +334,7 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
     scratch = pool_->allocate(static_cast<size_t>(head_scratch_bytes(plan, queries)), kOutputMemory);
     pass.head_scratch = scratch.as<float>();
   }
+  const DefaultFloatEnvironment environment;
   for (const Step& step : plan.steps) run_step(pass, step);
 
   const float* logits = pass.output;
@@ -321,6 +344,38 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   }
   reservation.keep();
   return result;
+}
+
+void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_t samples, float* y) {
+  CpuModel& network = static_cast<CpuModel&>(prepared);
+  const ExecutionPlan& plan = network.plan();
+  const int64_t inputs = plan.values[plan.input].width;
+  const int64_t outputs = plan.values[plan.output].width;
+  const int64_t arena_bytes = plan.memory.arena / threads();
+  std::byte* arena = network.arena(*pool_);
+  const KVCacheShape no_cache{};
+  const auto run = [&](int64_t begin, int64_t end, int thread, bool alone) {
+    ForwardPass pass{.plan = plan,
+                     .weights = network.weights(),
+                     .rope_tables = network.rope_tables(),
+                     .kernels = kernels_,
+                     .threads = threads_,
+                     .cache_shape = no_cache,
+                     .arena = arena + thread * arena_bytes,
+                     .alone = alone};
+    for (int64_t first = begin; first < end; first += plan.options.max_tokens) {
+      pass.input = x + first * inputs;
+      pass.samples = std::min(plan.options.max_tokens, end - first);
+      pass.output = y + first * outputs;
+      for (const Step& step : plan.steps) run_step(pass, step);
+    }
+  };
+  if (takes_own_samples(plan, samples, threads())) {
+    threads_.parallel_for(samples, [&](int64_t begin, int64_t end, int thread) { run(begin, end, thread, true); });
+  } else {
+    const DefaultFloatEnvironment environment;
+    run(0, samples, 0, threads() == 1);
+  }
 }
 
 DeviceLimits CpuBackend::measure_limits(size_t bytes) {

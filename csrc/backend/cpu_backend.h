@@ -33,6 +33,7 @@ class CpuBackend final : public InferenceBackend {
                                                 const PlanOptions& options) override;
   std::unique_ptr<KVCache> create_cache(const PreparedModel& prepared) override;
   BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) override;
+  void execute_samples(PreparedModel& prepared, const float* x, int64_t samples, float* y) override;
   DeviceLimits measure_limits(size_t bytes) override;
   std::string fastest_ternary_format() override;
 

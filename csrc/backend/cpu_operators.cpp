@@ -11,11 +11,13 @@ const RopeTable& ForwardPass::rope_table(const std::vector<float>& frequencies) 
 }
 
 int64_t ForwardPass::rows(PlanValueId value) const {
+  if (input) return samples;
   return static_cast<int64_t>(plan.values[value].rows == RowKind::kTokens ? token_ids.size() : output_rows.size());
 }
 
 float* ForwardPass::floats(PlanValueId value) const {
   if (value == plan.output) return output;
+  if (value == plan.input) return const_cast<float*>(input);
   return reinterpret_cast<float*>(arena + plan.values[value].offset);
 }
 
@@ -69,8 +71,23 @@ void run(const ForwardPass& pass, const Step& step, const RmsNormOp& op) {
   const float* x = pass.floats(step.inputs[0]);
   const float* weight = pass.weights.vectors[op.weight].data();
   float* y = pass.floats(step.outputs[0]);
-  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+  const int64_t rows = pass.rows(step.inputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) pass.kernels.rms_norm(x + row * n, weight, n, op.eps, y + row * n);
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const LayerNormOp& op) {
+  const int64_t n = width(pass, step.inputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  const float* weight = pass.weights.vectors[op.weight].data();
+  const std::vector<float>& bias = pass.weights.dense[op.weight].bias;
+  float* y = pass.floats(step.outputs[0]);
+  const int64_t rows = pass.rows(step.inputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      pass.kernels.layer_norm(x + row * n, weight, bias.empty() ? nullptr : bias.data(), n, op.eps, y + row * n);
+    }
   });
 }
 
@@ -78,7 +95,8 @@ void run(const ForwardPass& pass, const Step& step, const QuantizeStep&) {
   const int64_t n = width(pass, step.inputs[0]);
   const float* x = pass.floats(step.inputs[0]);
   const QuantizedRows y = pass.quantized(step.outputs[0]);
-  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+  const int64_t rows = pass.rows(step.inputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       kernels::QuantizedRow quantized;
       pass.kernels.quantize(x + row * n, n, y.q + row * y.stride, &quantized);
@@ -92,7 +110,8 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
   const float* x = pass.floats(step.inputs[0]);
   const float* weight = pass.weights.vectors[norm.weight].data();
   const QuantizedRows y = pass.quantized(step.outputs[0]);
-  pass.threads.parallel_for(pass.rows(step.inputs[0]), [&](int64_t begin, int64_t end, int) {
+  const int64_t rows = pass.rows(step.inputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     float* normalised = scratch(n);
     for (int64_t row = begin; row < end; ++row) {
       kernels::QuantizedRow quantized;
@@ -103,9 +122,36 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
   });
 }
 
+kernels::Activation activation_of(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::kRelu:
+      return kernels::Activation::kRelu;
+    case ActivationKind::kRelu2:
+      return kernels::Activation::kRelu2;
+    case ActivationKind::kSilu:
+      return kernels::Activation::kSilu;
+    case ActivationKind::kGelu:
+      return kernels::Activation::kGelu;
+  }
+  return kernels::Activation::kIdentity;
+}
+
+// Sums of one row and `count` outputs from `first` to floats.
+void dequantize(const kernels::KernelSet& kernels, const PackedMatrix& matrix, const int32_t* sums, int64_t first,
+                int64_t count, float absmax, const float* residual, float* y) {
+  const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
+  if (matrix.row_scales.empty()) {
+    return kernels.dequantize(sums, count, matrix.multiplier(absmax), bias, residual, y);
+  }
+  const bool divides = matrix.direction == ScaleDirection::kDivide;
+  kernels.dequantize_rows(sums, count, {matrix.row_scales.data() + first, divides ? absmax : absmax / 127.0f, divides},
+                          bias, residual, y);
+}
+
 // One matrix of a matmul step: panels [begin, end) for all rows.
-void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const QuantizedRows& x, int64_t rows,
-                     const float* residual, float* y, int64_t begin, int64_t end, int32_t* sums) {
+void multiply_panels(const ForwardPass& pass, const TernaryMatmulStep& step, const PackedMatrix& matrix,
+                     const QuantizedRows& x, int64_t rows, const float* residual, float* y, int64_t begin, int64_t end,
+                     int32_t* sums) {
   const int64_t tile_tokens = std::min(rows, kTileTokens);
   const int64_t tile_panels = kTileSums / kernels::kPanelRows / tile_tokens / 4 * 4;  // kernels take four at a time
   const kernels::TernaryFormat& format = *pass.weights.format;
@@ -114,15 +160,15 @@ void multiply_panels(const ForwardPass& pass, const PackedMatrix& matrix, const 
     const int64_t panels = std::min(tile_panels, end - panel);
     const int64_t first = panel * kernels::kPanelRows;
     const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
-    const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
     const uint8_t* weights = matrix.panels + panel * format.layout.panel_bytes(matrix.columns);
     for (int64_t row = 0; row < rows; row += tile_tokens) {
       const int64_t tokens = std::min(tile_tokens, rows - row);
       multiply({weights, panels, x.stride, x.q + row * x.stride, x.sum + row, tokens, sums});
       for (int64_t t = 0; t < tokens; ++t) {
         const int64_t place = (row + t) * matrix.rows + first;
-        pass.kernels.dequantize(sums + t * panels * kernels::kPanelRows, outputs, matrix.multiplier(x.absmax[row + t]),
-                                bias, residual ? residual + place : nullptr, y + place);
+        dequantize(pass.kernels, matrix, sums + t * panels * kernels::kPanelRows, first, outputs, x.absmax[row + t],
+                   residual ? residual + place : nullptr, y + place);
+        if (step.activation) pass.kernels.activate(y + place, activation_of(*step.activation), outputs, y + place);
       }
     }
   }
@@ -135,18 +181,19 @@ void run(const ForwardPass& pass, const Step& step, const TernaryMatmulStep& mat
   const float* residual = matmul.adds_residual ? pass.floats(step.inputs[1]) : nullptr;
   int64_t total = 0;
   for (WeightId id : matmul.weights) total += kernels::panel_count(pass.weights.ternary[id].rows);
-  pass.threads.parallel_for(total, [&](int64_t begin, int64_t end, int) {
-    alignas(64) int32_t sums[kTileSums];
-    int64_t first = 0;  // panel of this matrix among all
-    for (size_t i = 0; i < matmul.weights.size(); ++i) {
-      const PackedMatrix& matrix = pass.weights.ternary[matmul.weights[i]];
-      const int64_t panels = kernels::panel_count(matrix.rows);
-      const int64_t from = std::clamp<int64_t>(begin - first, 0, panels);
-      const int64_t to = std::clamp<int64_t>(end - first, 0, panels);
-      multiply_panels(pass, matrix, x, rows, residual, pass.floats(step.outputs[i]), from, to, sums);
-      first += panels;
-    }
-  });
+  pass.parallel_for(
+      total, rows * total * kernels::kPanelRows * x.stride / kProductsAnElement, [&](int64_t begin, int64_t end, int) {
+        alignas(64) int32_t sums[kTileSums];
+        int64_t first = 0;  // panel of this matrix among all
+        for (size_t i = 0; i < matmul.weights.size(); ++i) {
+          const PackedMatrix& matrix = pass.weights.ternary[matmul.weights[i]];
+          const int64_t panels = kernels::panel_count(matrix.rows);
+          const int64_t from = std::clamp<int64_t>(begin - first, 0, panels);
+          const int64_t to = std::clamp<int64_t>(end - first, 0, panels);
+          multiply_panels(pass, matmul, matrix, x, rows, residual, pass.floats(step.outputs[i]), from, to, sums);
+          first += panels;
+        }
+      });
 }
 
 void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
@@ -155,15 +202,16 @@ void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
   const DenseMatrix& matrix = pass.weights.dense[op.weight];
   const float* x = pass.floats(step.inputs[0]);
   float* y = pass.floats(step.outputs[0]);
-  pass.threads.parallel_for(matrix.rows, [&](int64_t begin, int64_t end, int) {
-    pass.kernels.dense_matmul(
-        {matrix.row(begin), matrix.element, matrix.columns, end - begin, x, tokens, y + begin, matrix.rows});
-    if (matrix.bias.empty()) return;
-    for (int64_t t = 0; t < tokens; ++t) {
-      float* part = y + t * matrix.rows + begin;
-      pass.kernels.add(part, matrix.bias.data() + begin, end - begin, part);
-    }
-  });
+  pass.parallel_for(matrix.rows, tokens * matrix.rows * matrix.columns / kDenseProductsAnElement,
+                    [&](int64_t begin, int64_t end, int) {
+                      pass.kernels.dense_matmul({matrix.row(begin), matrix.element, matrix.columns, end - begin, x,
+                                                 tokens, y + begin, matrix.rows});
+                      if (matrix.bias.empty()) return;
+                      for (int64_t t = 0; t < tokens; ++t) {
+                        float* part = y + t * matrix.rows + begin;
+                        pass.kernels.add(part, matrix.bias.data() + begin, end - begin, part);
+                      }
+                    });
 }
 
 void run(ForwardPass& pass, const Step& step, const HeadStep& head) {
@@ -201,13 +249,33 @@ void run(const ForwardPass& pass, const Step& step, const AttentionStep& attenti
 
 void run(const ForwardPass& pass, const Step& step, const GateOp& op) {
   const int64_t n = width(pass, step.outputs[0]);
-  const auto activation =
-      op.activation == ActivationKind::kRelu2 ? kernels::Activation::kRelu2 : kernels::Activation::kSilu;
+  const kernels::Activation activation = activation_of(op.activation);
   const float* gate = pass.floats(step.inputs[0]);
   const float* up = pass.floats(step.inputs[1]);
   float* y = pass.floats(step.outputs[0]);
-  pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
+  const int64_t rows = pass.rows(step.outputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     pass.kernels.gate(gate + begin * n, up + begin * n, activation, (end - begin) * n, y + begin * n);
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const ActivationOp& op) {
+  const int64_t n = width(pass, step.outputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  float* y = pass.floats(step.outputs[0]);
+  const int64_t rows = pass.rows(step.outputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
+    pass.kernels.activate(x + begin * n, activation_of(op.activation), (end - begin) * n, y + begin * n);
+  });
+}
+
+void run(const ForwardPass& pass, const Step& step, const SoftmaxOp&) {
+  const int64_t n = width(pass, step.outputs[0]);
+  const float* x = pass.floats(step.inputs[0]);
+  float* y = pass.floats(step.outputs[0]);
+  const int64_t rows = pass.rows(step.outputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) pass.kernels.softmax(x + row * n, n, y + row * n);
   });
 }
 
@@ -216,7 +284,8 @@ void run(const ForwardPass& pass, const Step& step, const AddOp&) {
   const float* x = pass.floats(step.inputs[0]);
   const float* z = pass.floats(step.inputs[1]);
   float* y = pass.floats(step.outputs[0]);
-  pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
+  const int64_t rows = pass.rows(step.outputs[0]);
+  pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     pass.kernels.add(x + begin * n, z + begin * n, (end - begin) * n, y + begin * n);
   });
 }

@@ -23,17 +23,23 @@ struct QuantizedRows {
   int64_t stride;  // the width, padded
 };
 
+// Elements of a step that take one thread a few microseconds: what it costs to hand a part to another core and to take
+// the result back.
+inline constexpr int64_t kElementsWorthThreads = 32768;
+inline constexpr int64_t kProductsAnElement = 32;      // of ternary weights, that take as long as an element
+inline constexpr int64_t kDenseProductsAnElement = 8;  // of weights in floats
+
 // Everything that the steps of one pass read and write.
 struct ForwardPass {
   const ExecutionPlan& plan;
   const PackedWeights& weights;
   const std::vector<RopeTable>& rope_tables;
   const kernels::KernelSet& kernels;
-  ThreadPool& threads;
+  ThreadPool& threads;  // may be in use by the passes beside this one, if it runs alone
   const KVCacheShape& cache_shape;
   std::byte* arena;
-  std::byte* attention_scratch;  // attention_scratch_bytes
-  float* output = nullptr;       // (output rows, width of the plan's output)
+  std::byte* attention_scratch = nullptr;  // attention_scratch_bytes
+  float* output = nullptr;                 // (output rows, width of the plan's output)
 
   // By row fed: its token id and its position in its sequence.
   std::vector<int32_t> token_ids = {};
@@ -46,10 +52,25 @@ struct ForwardPass {
   const PackedHead* head = nullptr;
   float* head_scratch = nullptr;
   HeadStatistics* head_statistics = nullptr;
+  // Of a network instead: its samples (samples, width of the plan's input).
+  const float* input = nullptr;
+  int64_t samples = 0;
+  bool alone = false;  // all in the calling thread
+
+  // Calls body(begin, end, thread) for slices of [0, count), by all threads if so many elements are worth it. The
+  // caller has set the default floating-point environment.
+  template <class Body>
+  void parallel_for(int64_t count, int64_t elements, Body&& body) const {
+    if (alone || elements < kElementsWorthThreads) {
+      if (count > 0) body(0, count, 0);
+    } else {
+      threads.parallel_for(count, body);
+    }
+  }
 
   const RopeTable& rope_table(const std::vector<float>& frequencies) const;
   int64_t rows(PlanValueId value) const;
-  float* floats(PlanValueId value) const;  // (rows, width)
+  float* floats(PlanValueId value) const;  // (rows, width); the plan's input is only read
   QuantizedRows quantized(PlanValueId value) const;
 };
 

@@ -56,6 +56,10 @@ class InferenceBackend {
   // unchanged after any error. A batch holds at most plan().options.max_tokens tokens.
   virtual BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) = 0;
 
+  // Runs a network: x (samples, elements of input_shape) to y (samples, elements of output_shape), which do not
+  // overlap; in passes of at most plan().options.max_tokens samples. Of one prepared model one call at a time.
+  virtual void execute_samples(PreparedModel& prepared, const float* x, int64_t samples, float* y) = 0;
+
   // Measures the device's limits with this backend's threads, in a fraction of a second. `bytes` of memory, which
   // should be several times larger than the caches, are allocated for it. MemoryLimitError if they do not fit the
   // limit.

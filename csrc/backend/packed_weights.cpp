@@ -24,6 +24,15 @@ std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float sc
   return bias;
 }
 
+// As PackedMatrix has them.
+std::vector<float> scales_of_rows(const TernaryWeight& weight) {
+  std::vector<float> scales = weight.row_scales;
+  if (weight.direction == ScaleDirection::kDivide) {
+    for (float& scale : scales) scale *= 127.0f;
+  }
+  return scales;
+}
+
 void pack_panels(const TernaryWeight& weight, float scale, const kernels::TernaryFormat& format, ThreadPool& threads,
                  uint8_t* panels) {
   const int64_t bytes = format.layout.panel_bytes(weight.columns);
@@ -143,7 +152,9 @@ const std::byte* DenseMatrix::row(int64_t n) const {
 
 int64_t packed_bytes(const Model& model, const kernels::TernaryFormat& format) {
   int64_t bytes = all_panels_bytes(model, format);
-  for (const TernaryWeight& weight : model.ternary_weights()) bytes += weight.bias ? weight.rows * 4 : 0;
+  for (const TernaryWeight& weight : model.ternary_weights()) {
+    bytes += (weight.bias ? weight.rows * 4 : 0) + static_cast<int64_t>(weight.row_scales.size()) * 4;
+  }
   for (const DenseWeight& weight : model.dense_weights()) {
     if (is_vector(weight.tensor)) bytes += element_count(weight.tensor.shape) * 4;
     if (weight.bias) bytes += element_count(weight.bias->shape) * 4;
@@ -167,6 +178,7 @@ int64_t weight_bytes_per_token(const Model& model, const kernels::TernaryFormat&
                      bytes += static_cast<int64_t>(table.bytes) / table.shape[0];
                    },
                    [&](const RmsNormOp& norm) { bytes += element_count(dense(norm.weight).shape) * 4; },
+                   [&](const LayerNormOp& norm) { bytes += element_count(dense(norm.weight).shape) * 4; },
                    [](const auto&) {}},
         op.kind);
   }
@@ -183,7 +195,7 @@ std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> m
   const uint8_t* next = panels.bytes;
   for (const TernaryWeight& weight : model->ternary_weights()) {
     const float scale = panels.scales[packed->ternary.size()];
-    packed->ternary.push_back({next, weight.rows, weight.columns, scale, weight.direction,
+    packed->ternary.push_back({next, weight.rows, weight.columns, scale, weight.direction, scales_of_rows(weight),
                                read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
     next += panels_bytes(weight, format);
   }

@@ -19,7 +19,8 @@ struct PackedMatrix {
   int64_t columns = 0;
   float scale = 1;
   ScaleDirection direction = ScaleDirection::kMultiply;
-  std::vector<float> bias;  // (rows) or empty
+  std::vector<float> row_scales;  // (rows), 127 times those stored if they divide; or empty: `scale` is for all
+  std::vector<float> bias;        // (rows) or empty
 
   // What an integer sum is multiplied by when its row was quantised with `absmax`.
   float multiplier(float absmax) const {

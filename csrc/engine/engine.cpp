@@ -5,12 +5,46 @@
 #include "base/error.h"
 
 namespace tritium {
+namespace {
+
+// How many samples of a network x holds.
+int64_t count_samples(const Model& model, std::span<const float> x) {
+  if (model.is_language_model()) {
+    throw BatchProcessingError(
+        concat("[engine] '", model.name(), "' is a language model that takes token ids, not float32 samples"));
+  }
+  const int64_t elements = static_cast<int64_t>(x.size());
+  const int64_t sample = element_count(model.input_shape());
+  if (elements == 0 || elements % sample != 0) {
+    throw BatchProcessingError(concat("[engine] ", elements, " numbers given; at least one sample of ", sample, " of ",
+                                      shape_text(model.input_shape()), " is needed, and whole ones"));
+  }
+  return elements / sample;
+}
+
+}  // namespace
 
 InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
                                  OptimizationLevel level, std::string ternary_format)
     : pool_(std::move(pool)), backend_(std::move(backend)), level_(level), ternary_format_(std::move(ternary_format)) {}
 
 PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptions& options) const {
+  if (!model.is_language_model()) {
+    if (options.context_size) {
+      throw BatchProcessingError(concat("[engine] '", model.name(), "' is a network and has no context; context_size ",
+                                        *options.context_size, " was given"));
+    }
+    if (options.kv_dtype != KVDType::kF16) {
+      throw BatchProcessingError(concat("[engine] '", model.name(),
+                                        "' is a network and keeps no keys and values; kv_dtype ",
+                                        kv_dtype_name(options.kv_dtype), " was given"));
+    }
+    return {.level = level_,
+            .max_tokens = kSamplesPerPass,
+            .context_size = 1,
+            .head = options.head,
+            .ternary_format = ternary_format_};
+  }
   const int64_t longest = model.config().context_length;
   const int64_t context = options.context_size.value_or(std::min(longest, kDefaultContext));
   if (context < 1 || context > longest) {
@@ -34,21 +68,47 @@ ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& optio
   return backend_->plan(model, options);
 }
 
+PreparedModel& InferenceEngine::prepare(InferenceBackend& backend, std::shared_ptr<const Model> model) {
+  if (!last_inferred_ || &last_inferred_->model() != model.get()) {
+    last_inferred_.reset();
+    // All rows of the output are wanted: no small copy of a head helps.
+    const PlanOptions options = plan_options(*model, {.head = HeadFormat::kFull});
+    last_inferred_ = backend.optimize_model(std::move(model), options);
+  }
+  return *last_inferred_;
+}
+
 FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const int32_t> token_ids) {
-  // All logits of all tokens: no small copy helps.
-  const PlanOptions options = plan_options(*model, {.head = HeadFormat::kFull});
-  const int64_t context = options.context_size;
+  const int64_t context = std::min(model->config().context_length, kDefaultContext);
   if (token_ids.empty() || static_cast<int64_t>(token_ids.size()) > context) {
     throw BatchProcessingError(
         concat("[engine] ", token_ids.size(), " tokens given; their number must lie in [1, ", context, "]"));
   }
   return run([&](InferenceBackend& backend) {
-    if (!last_inferred_ || &last_inferred_->model() != model.get()) {
-      last_inferred_.reset();
-      last_inferred_ = backend.optimize_model(model, options);
-    }
-    const std::unique_ptr<KVCache> cache = backend.create_cache(*last_inferred_);
-    return feed_sequence(backend, *last_inferred_, *cache, cache->create(), token_ids);
+    PreparedModel& prepared = prepare(backend, std::move(model));
+    const std::unique_ptr<KVCache> cache = backend.create_cache(prepared);
+    return feed_sequence(backend, prepared, *cache, cache->create(), token_ids);
+  });
+}
+
+FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const float> x) {
+  const int64_t samples = count_samples(*model, x);
+  const int64_t outputs = element_count(model->output_shape());
+  const size_t size = static_cast<size_t>(samples * outputs);
+  FloatMatrix y{std::make_unique_for_overwrite<float[]>(size), samples, outputs};
+  infer(std::move(model), x, {y.data.get(), size});
+  return y;
+}
+
+void InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const float> x, std::span<float> y) {
+  const int64_t samples = count_samples(*model, x);
+  const int64_t needed = samples * element_count(model->output_shape());
+  if (static_cast<int64_t>(y.size()) != needed) {
+    throw BatchProcessingError(concat("[engine] the result has room for ", y.size(), " numbers, ", samples,
+                                      " samples of ", shape_text(model->output_shape()), " need ", needed));
+  }
+  run([&](InferenceBackend& backend) {
+    backend.execute_samples(prepare(backend, std::move(model)), x.data(), samples, y.data());
   });
 }
 

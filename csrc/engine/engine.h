@@ -16,6 +16,7 @@ namespace tritium {
 
 inline constexpr int64_t kDefaultContext = 4096;  // tokens
 inline constexpr int64_t kTokensPerPass = 256;
+inline constexpr int64_t kSamplesPerPass = 32;  // of a network; what they become stays in the caches of a core
 inline constexpr int64_t kMaxSequences = int64_t{1} << 16;
 
 struct MemoryUsage {
@@ -44,14 +45,20 @@ class InferenceEngine {
     return {pool_->active(kWeightsMemory), pool_->active(kCacheMemory), pool_->stats()};
   }
 
-  // Options of this engine for a model. BatchProcessingError if the context is longer than the model's or
-  // max_sequences is less than 1.
+  // Options of this engine for a language model or a network, which has no context. BatchProcessingError if the context
+  // is longer than the model's, max_sequences is less than 1, or a network is given a context or a kv_dtype.
   PlanOptions plan_options(const Model& model, const SessionOptions& options) const;
   // The plan that would run; nothing is allocated.
   ExecutionPlan plan(const Model& model, const PlanOptions& options) const;
 
   // Logits (token_ids.size(), vocab) of one sequence from its start.
   FloatMatrix infer(std::shared_ptr<const Model> model, std::span<const int32_t> token_ids);
+  // Outputs (samples, elements of output_shape) of a network for x (samples, elements of input_shape).
+  // BatchProcessingError if x is empty or no whole number of samples, or the model takes something else.
+  FloatMatrix infer(std::shared_ptr<const Model> model, std::span<const float> x);
+  // The same into memory of the caller; BatchProcessingError also if y has another size. The first call prepares the
+  // model; those that follow allocate nothing.
+  void infer(std::shared_ptr<const Model> model, std::span<const float> x, std::span<float> y);
 
   // Calls work(backend) alone, after the calls that came before. DeviceError in the child after fork().
   template <class Work>
@@ -67,6 +74,8 @@ class InferenceEngine {
   }
 
  private:
+  PreparedModel& prepare(InferenceBackend& backend, std::shared_ptr<const Model> model);
+
   std::shared_ptr<MemoryPool> pool_;
   std::unique_ptr<InferenceBackend> backend_;
   OptimizationLevel level_;

@@ -462,49 +462,6 @@ void add(const float* x, const float* z, int64_t count, float* y) {
   _mm256_maskstore_ps(y + i, mask, _mm256_add_ps(_mm256_maskload_ps(x + i, mask), _mm256_maskload_ps(z + i, mask)));
 }
 
-namespace {
-
-template <Activation kActivation>
-TRITIUM_INLINE __m256 activate(__m256 v) {
-  const __m256 zero = _mm256_setzero_ps();
-  if constexpr (kActivation == Activation::kIdentity) return v;
-  if constexpr (kActivation == Activation::kRelu) return _mm256_max_ps(v, zero);
-  if constexpr (kActivation == Activation::kRelu2) {
-    const __m256 positive = _mm256_max_ps(v, zero);
-    return _mm256_mul_ps(positive, positive);
-  }
-  const __m256 minus = _mm256_xor_ps(v, _mm256_set1_ps(-0.0f));
-  return _mm256_div_ps(v, _mm256_add_ps(_mm256_set1_ps(1.0f), exponential(minus)));
-}
-
-template <Activation kActivation>
-void gate_with(const float* gate, const float* up, int64_t count, float* y) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) {
-    const __m256 activated = activate<kActivation>(_mm256_loadu_ps(gate + i));
-    _mm256_storeu_ps(y + i, _mm256_mul_ps(activated, _mm256_loadu_ps(up + i)));
-  }
-  if (i == count) return;
-  const __m256i mask = lane_mask(count - i);
-  const __m256 activated = activate<kActivation>(_mm256_maskload_ps(gate + i, mask));
-  _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(activated, _mm256_maskload_ps(up + i, mask)));
-}
-
-}  // namespace
-
-void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return gate_with<Activation::kIdentity>(gate, up, count, y);
-    case Activation::kRelu:
-      return gate_with<Activation::kRelu>(gate, up, count, y);
-    case Activation::kRelu2:
-      return gate_with<Activation::kRelu2>(gate, up, count, y);
-    case Activation::kSilu:
-      return gate_with<Activation::kSilu>(gate, up, count, y);
-  }
-}
-
 void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   for (int64_t j = 0; j < half; j += kWidth) {
     const __m256i mask = lane_mask(half - j < kWidth ? half - j : kWidth);
@@ -527,7 +484,7 @@ const KernelSet kAvx2Kernels = {
     avx2::widen,
     avx2::rms_norm,
     avx2::add,
-    avx2::gate,
+    avx2::Rowwise::gate,
     avx2::rope,
     avx2::narrow,
     avx2::quantize_query,
@@ -535,6 +492,10 @@ const KernelSet kAvx2Kernels = {
     avx2::attend_page_int8,
     avx2::merge_attention,
     avx2::finish_attention,
+    avx2::Rowwise::dequantize_rows,
+    avx2::Rowwise::activate,
+    avx2::Rowwise::softmax,
+    avx2::Rowwise::layer_norm,
     head::pack_avx2,
     head::scan_avx2,
 };

@@ -1,6 +1,6 @@
-// What the sets with registers of 32 bytes share: avx2.cpp, attention_avx2.cpp and head_avx2.cpp hold all kernels;
-// avx_vnni.cpp and avx512_vnni_256.cpp only products of ternary weights. Every file is compiled for its own processors,
-// so that what stands here with a body is inlined into each.
+// What the sets with registers of 32 bytes share: avx2.cpp, attention_avx2.cpp, rowwise_avx2.cpp and head_avx2.cpp hold
+// all kernels; avx_vnni.cpp and avx512_vnni_256.cpp only products of ternary weights. Every file is compiled for its
+// own processors, so that what stands here with a body is inlined into each.
 #pragma once
 
 #include <immintrin.h>
@@ -8,6 +8,7 @@
 
 #include "kernels/compiler.h"
 #include "kernels/kernel_set.h"
+#include "kernels/rowwise.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
 #if defined(__GNUC__)
@@ -30,7 +31,6 @@ void dense_matmul(const DenseMatmul& problem);
 void widen(const void* x, Element element, int64_t count, float* y);
 void rms_norm(const float* x, const float* weight, int64_t count, float eps, float* y);
 void add(const float* x, const float* z, int64_t count, float* y);
-void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y);
 void rope(float* x, const float* cosine, const float* sine, int64_t half);
 
 // attention_avx2.cpp
@@ -40,6 +40,9 @@ void attend_page_f16(const AttentionPage& page, AttentionPart* parts);
 void attend_page_int8(const AttentionPage& page, AttentionPart* parts);
 void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total);
 void finish_attention(const AttentionPart& total, int64_t head_dim, float* y);
+
+// rowwise_avx2.cpp
+using Rowwise = RowwiseKernels<Avx2Vectors>;
 
 inline constexpr int kWidth = 8;
 

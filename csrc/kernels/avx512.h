@@ -1,6 +1,6 @@
-// What the AVX-512 sets share: avx512_vnni.cpp, attention_avx512.cpp and head_avx512_vnni.cpp hold all kernels,
-// avx512_vbmi.cpp only the ternary format below 2 bits. Every file is compiled for its own processors, so that what
-// stands here with a body is inlined into each.
+// What the AVX-512 sets share: avx512_vnni.cpp, attention_avx512.cpp, rowwise_avx512.cpp and head_avx512_vnni.cpp
+// hold all kernels, avx512_vbmi.cpp only the ternary format below 2 bits. Every file is compiled for its own
+// processors, so that what stands here with a body is inlined into each.
 #pragma once
 
 #include <immintrin.h>
@@ -8,6 +8,7 @@
 
 #include "kernels/compiler.h"
 #include "kernels/kernel_set.h"
+#include "kernels/rowwise.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
 #if defined(__GNUC__)
@@ -33,7 +34,6 @@ void dense_matmul(const DenseMatmul& problem);
 void widen(const void* x, Element element, int64_t count, float* y);
 void rms_norm(const float* x, const float* weight, int64_t count, float eps, float* y);
 void add(const float* x, const float* z, int64_t count, float* y);
-void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y);
 void rope(float* x, const float* cosine, const float* sine, int64_t half);
 
 // attention_avx512.cpp
@@ -43,6 +43,9 @@ void attend_page_f16(const AttentionPage& page, AttentionPart* parts);
 void attend_page_int8(const AttentionPage& page, AttentionPart* parts);
 void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total);
 void finish_attention(const AttentionPart& total, int64_t head_dim, float* y);
+
+// rowwise_avx512.cpp
+using Rowwise = RowwiseKernels<Avx512Vectors>;
 
 inline constexpr int kWidth = 16;
 inline constexpr __mmask16 kAllLanes = 0xFFFF;

@@ -493,44 +493,6 @@ void add(const float* x, const float* z, int64_t count, float* y) {
   });
 }
 
-namespace {
-
-template <Activation kActivation>
-TRITIUM_INLINE __m512 activate(__m512 v) {
-  const __m512 zero = _mm512_setzero_ps();
-  if constexpr (kActivation == Activation::kIdentity) return v;
-  if constexpr (kActivation == Activation::kRelu) return _mm512_max_ps(v, zero);
-  if constexpr (kActivation == Activation::kRelu2) {
-    const __m512 positive = _mm512_max_ps(v, zero);
-    return _mm512_mul_ps(positive, positive);
-  }
-  const __m512 minus = _mm512_xor_ps(v, _mm512_set1_ps(-0.0f));
-  return _mm512_div_ps(v, _mm512_add_ps(_mm512_set1_ps(1.0f), exponential(minus)));
-}
-
-template <Activation kActivation>
-void gate_with(const float* gate, const float* up, int64_t count, float* y) {
-  for_each_vector(count, [&](int64_t i, __mmask16 lanes) {
-    const __m512 activated = activate<kActivation>(load(gate + i, lanes));
-    store(y + i, lanes, _mm512_mul_ps(activated, load(up + i, lanes)));
-  });
-}
-
-}  // namespace
-
-void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return gate_with<Activation::kIdentity>(gate, up, count, y);
-    case Activation::kRelu:
-      return gate_with<Activation::kRelu>(gate, up, count, y);
-    case Activation::kRelu2:
-      return gate_with<Activation::kRelu2>(gate, up, count, y);
-    case Activation::kSilu:
-      return gate_with<Activation::kSilu>(gate, up, count, y);
-  }
-}
-
 void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   for_each_vector(half, [&](int64_t j, __mmask16 lanes) {
     const __m512 a = load(x + j, lanes), b = load(x + half + j, lanes);
@@ -552,7 +514,7 @@ const KernelSet kAvx512VnniKernels = {
     avx512::widen,
     avx512::rms_norm,
     avx512::add,
-    avx512::gate,
+    avx512::Rowwise::gate,
     avx512::rope,
     avx512::narrow,
     avx512::quantize_query,
@@ -560,6 +522,10 @@ const KernelSet kAvx512VnniKernels = {
     avx512::attend_page_int8,
     avx512::merge_attention,
     avx512::finish_attention,
+    avx512::Rowwise::dequantize_rows,
+    avx512::Rowwise::activate,
+    avx512::Rowwise::softmax,
+    avx512::Rowwise::layer_norm,
     head::pack_avx512_vnni,
     head::scan_avx512_vnni,
 };

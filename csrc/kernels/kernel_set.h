@@ -15,6 +15,18 @@
 //     p = fma(p, r, c) from p = 0x1.6d113cp-10 over c = 0x1.120ba2p-7, 0x1.55551ap-5, 0x1.5554dcp-3, 0.5, 1, 1,
 //     and n is added to the exponent of p: bits(p) + (bits(t) << 23), modulo 2^32.
 // It lies within 1 ulp of the true value.
+//
+// Activations, each operation in float:
+//   relu(v)  = v > 0 ? v : +0
+//   relu2(v) = relu(v) * relu(v)
+//   silu(v)  = v / (1 + exp(-v))
+//   gelu(v)  = v times the normal distribution at v, as relu(v) - tail(|v|), tail(a) = a * distribution(-a):
+//     NaN -> NaN; otherwise a = |v| < 16 ? |v| : 16, u = 1 / (a + 3.5), t = fma(u, -7, 1),
+//     p = fma(p, t, c) from p = 0x1.e36caep-14 over c = 0x1.c3563ap-12, -0x1.0301f8p-11, -0x1.a0e89ap-9,
+//     0x1.a96c24p-8, 0x1.1d345ep-6, -0x1.db5a14p-4, 0x1.42fec4p-2, -0x1.219150p-1, 0x1.7d241ap-1, w = (a * u) * p,
+//     h = a * a, l = fma(a, a, -h) (what h has lost), w = fma(-0.5 * w, l, w), tail = w * exp(-0.5 * h).
+//     It lies within 6 ulp of the true value where that is at least 2^-120, and below 2^-120 otherwise.
+// A NaN gives +0 for relu and relu2, NaN for the others; -infinity gives +0, and NaN for silu.
 #pragma once
 
 #include <cstddef>
@@ -74,7 +86,7 @@ constexpr int64_t head_panel_bytes(int64_t columns, int64_t bits) {
 }
 
 enum class Element { kF32, kF16, kBF16 };
-enum class Activation { kIdentity, kRelu, kRelu2, kSilu };
+enum class Activation { kIdentity, kRelu, kRelu2, kSilu, kGelu };
 
 struct QuantizedRow {
   float absmax;  // max(max |x|, 1e-5)
@@ -89,6 +101,13 @@ struct TernaryMatmul {
   const int32_t* q_sum;  // (tokens)
   int64_t tokens;
   int32_t* acc;  // (tokens, panels_used * kPanelRows) receives sum over k of weight * q
+};
+
+// The scales of the outputs of a product, one a row of the matrix.
+struct RowScales {
+  const float* scale;
+  float step;    // of the quantised row
+  bool divides;  // whether a sum is multiplied by step / scale[i] instead of scale[i] * step
 };
 
 struct DenseMatmul {
@@ -224,8 +243,7 @@ struct KernelSet {
   // y[i] = x[i] + z[i]. y may be x or z.
   void (*add)(const float* x, const float* z, int64_t count, float* y);
 
-  // y[i] = act(gate[i]) * up[i]; relu(v) = v > 0 ? v : 0; relu2(v) = relu(v) * relu(v); silu(v) = v / (1 + exp(-v)).
-  // y may be gate or up.
+  // y[i] = act(gate[i]) * up[i]. y may be gate or up.
   void (*gate)(const float* gate, const float* up, Activation activation, int64_t count, float* y);
 
   // Rotates (x[j], x[j + half]) for j < half: x[j] cos[j] - x[j + half] sin[j] and x[j + half] cos[j] + x[j] sin[j],
@@ -257,6 +275,22 @@ struct KernelSet {
 
   // y[d] = values[d] / sum.
   void (*finish_attention)(const AttentionPart& total, int64_t head_dim, float* y);
+
+  // dequantize with a multiplier for each i: scales.scale[i] * scales.step, or scales.step / scales.scale[i].
+  void (*dequantize_rows)(const int32_t* acc, int64_t count, const RowScales& scales, const float* bias,
+                          const float* residual, float* y);
+
+  // y[i] = act(x[i]). y may be x.
+  void (*activate)(const float* x, Activation activation, int64_t count, float* y);
+
+  // m = max over x, NaN ignored, -infinity if all are, -0 given as +0; p[i] = exp(x[i] - m); y[i] = p[i] / sum over
+  // lanes of p. y may be x.
+  void (*softmax)(const float* x, int64_t count, float* y);
+
+  // mean = (sum over lanes of x) / count, d[i] = x[i] - mean, r = 1 / sqrt((sum over lanes of d[i] * d[i], the product
+  // rounded, then added) / count + eps); y[i] = (d[i] * r) * weight[i], then + bias[i] where it is not null. y may be
+  // x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t count, float eps, float* y);
 
   // One panel of the small head. m = max |w| of a row's group, NaN ignored; d = 7.5 at 4 bits, 127 at 8 bits;
   // scale = m * (1 / d), at least 2^-60 unless it is 0, then rounded up to an upper half; r = 1 / scale, 0 if scale is

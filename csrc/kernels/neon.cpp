@@ -361,41 +361,6 @@ void add(const float* x, const float* z, int64_t count, float* y) {
       count, [&](int64_t i, auto lanes) { store(y + i, lanes, vaddq_f32(load(x + i, lanes), load(z + i, lanes))); });
 }
 
-namespace {
-
-template <Activation kActivation>
-TRITIUM_INLINE float32x4_t activate(float32x4_t v) {
-  if constexpr (kActivation == Activation::kIdentity) return v;
-  if constexpr (kActivation == Activation::kRelu) return greater(v, vdupq_n_f32(0.0f));
-  if constexpr (kActivation == Activation::kRelu2) {
-    const float32x4_t positive = greater(v, vdupq_n_f32(0.0f));
-    return vmulq_f32(positive, positive);
-  }
-  return vdivq_f32(v, vaddq_f32(vdupq_n_f32(1.0f), exponential(vnegq_f32(v))));
-}
-
-template <Activation kActivation>
-void gate_with(const float* gate, const float* up, int64_t count, float* y) {
-  for_each_vector(count, [&](int64_t i, auto lanes) {
-    store(y + i, lanes, vmulq_f32(activate<kActivation>(load(gate + i, lanes)), load(up + i, lanes)));
-  });
-}
-
-}  // namespace
-
-void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return gate_with<Activation::kIdentity>(gate, up, count, y);
-    case Activation::kRelu:
-      return gate_with<Activation::kRelu>(gate, up, count, y);
-    case Activation::kRelu2:
-      return gate_with<Activation::kRelu2>(gate, up, count, y);
-    case Activation::kSilu:
-      return gate_with<Activation::kSilu>(gate, up, count, y);
-  }
-}
-
 void rope(float* x, const float* cosine, const float* sine, int64_t half) {
   for_each_vector(half, [&](int64_t j, auto lanes) {
     const float32x4_t a = load(x + j, lanes), b = load(x + half + j, lanes);
@@ -417,7 +382,7 @@ const KernelSet kNeonKernels = {
     neon::widen,
     neon::rms_norm,
     neon::add,
-    neon::gate,
+    neon::Rowwise::gate,
     neon::rope,
     neon::narrow,
     neon::quantize_query,
@@ -425,6 +390,10 @@ const KernelSet kNeonKernels = {
     neon::attend_page_int8,
     neon::merge_attention,
     neon::finish_attention,
+    neon::Rowwise::dequantize_rows,
+    neon::Rowwise::activate,
+    neon::Rowwise::softmax,
+    neon::Rowwise::layer_norm,
     head::pack_neon,
     head::scan_neon,
 };

@@ -1,6 +1,6 @@
-// What the NEON sets share: neon.cpp and attention_neon.cpp hold all kernels, neon_dotprod.cpp and neon_i8mm.cpp only
-// products of ternary weights. Every file is compiled for its own processors, so that what stands here with a body is
-// inlined into each.
+// What the NEON sets share: neon.cpp, attention_neon.cpp and rowwise_neon.cpp hold all kernels, neon_dotprod.cpp and
+// neon_i8mm.cpp only products of ternary weights. Every file is compiled for its own processors, so that what stands
+// here with a body is inlined into each.
 #pragma once
 
 #include <arm_neon.h>
@@ -9,6 +9,7 @@
 #include "kernels/compiler.h"
 #include "kernels/head.h"
 #include "kernels/kernel_set.h"
+#include "kernels/rowwise.h"
 
 // Ends an expression: without it gcc moves the products of a tile ahead of their sums and spills the accumulators.
 #if defined(__GNUC__)
@@ -38,7 +39,6 @@ void dense_matmul(const DenseMatmul& problem);
 void widen(const void* x, Element element, int64_t count, float* y);
 void rms_norm(const float* x, const float* weight, int64_t count, float eps, float* y);
 void add(const float* x, const float* z, int64_t count, float* y);
-void gate(const float* gate, const float* up, Activation activation, int64_t count, float* y);
 void rope(float* x, const float* cosine, const float* sine, int64_t half);
 
 // attention_neon.cpp
@@ -48,6 +48,9 @@ void attend_page_f16(const AttentionPage& page, AttentionPart* parts);
 void attend_page_int8(const AttentionPage& page, AttentionPart* parts);
 void merge_attention(const AttentionPart& part, int64_t head_dim, AttentionPart* total);
 void finish_attention(const AttentionPart& total, int64_t head_dim, float* y);
+
+// rowwise_neon.cpp
+using Rowwise = RowwiseKernels<NeonVectors>;
 
 // neon_dotprod.cpp
 void ternary_gemv_dotprod(const TernaryMatmul& problem);

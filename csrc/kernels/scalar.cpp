@@ -84,6 +84,29 @@ float fold_lanes(float* lanes) {
   return lanes[0];
 }
 
+float gelu(float v) {
+  if (v != v) return v;
+  const float magnitude = fabsf(v);
+  const float a = magnitude < 16.0f ? magnitude : 16.0f;
+  const float u = 1.0f / (a + 3.5f);
+  const float t = fmaf(u, -7.0f, 1.0f);
+  float p = 0x1.e36caep-14f;
+  p = fmaf(p, t, 0x1.c3563ap-12f);
+  p = fmaf(p, t, -0x1.0301f8p-11f);
+  p = fmaf(p, t, -0x1.a0e89ap-9f);
+  p = fmaf(p, t, 0x1.a96c24p-8f);
+  p = fmaf(p, t, 0x1.1d345ep-6f);
+  p = fmaf(p, t, -0x1.db5a14p-4f);
+  p = fmaf(p, t, 0x1.42fec4p-2f);
+  p = fmaf(p, t, -0x1.219150p-1f);
+  p = fmaf(p, t, 0x1.7d241ap-1f);
+  float w = (a * u) * p;
+  const float square = a * a;
+  const float lost = fmaf(a, a, -square);
+  w = fmaf(-0.5f * w, lost, w);
+  return (v > 0.0f ? v : 0.0f) - w * exponential(-0.5f * square);
+}
+
 float activate(float v, Activation activation) {
   const float positive = v > 0.0f ? v : 0.0f;
   switch (activation) {
@@ -93,6 +116,8 @@ float activate(float v, Activation activation) {
       return positive * positive;
     case Activation::kSilu:
       return v / (1.0f + exponential(-v));
+    case Activation::kGelu:
+      return gelu(v);
     case Activation::kIdentity:
       break;
   }
@@ -401,6 +426,49 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y) {
   for (int64_t d = 0; d < head_dim; ++d) y[d] = total.values[d] / total.sum;
 }
 
+void dequantize_rows(const int32_t* acc, int64_t count, const RowScales& scales, const float* bias,
+                     const float* residual, float* y) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float multiplier = scales.divides ? scales.step / scales.scale[i] : scales.scale[i] * scales.step;
+    dequantize(acc + i, 1, multiplier, bias ? bias + i : nullptr, residual ? residual + i : nullptr, y + i);
+  }
+}
+
+void activate(const float* x, Activation activation, int64_t count, float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = activate(x[i], activation);
+}
+
+void softmax(const float* x, int64_t count, float* y) {
+  float max = float_of(0xFF800000u);
+  for (int64_t i = 0; i < count; ++i) {
+    if (x[i] > max) max = x[i];
+  }
+  max += 0.0f;
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    y[i] = exponential(x[i] - max);
+    lanes[i % kLanes] += y[i];
+  }
+  const float sum = fold_lanes(lanes);
+  for (int64_t i = 0; i < count; ++i) y[i] = y[i] / sum;
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t count, float eps, float* y) {
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i % kLanes] += x[i];
+  const float mean = fold_lanes(lanes) / static_cast<float>(count);
+  float squares[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) {
+    const float square = (x[i] - mean) * (x[i] - mean);
+    squares[i % kLanes] += square;
+  }
+  const float r = 1.0f / sqrtf(fold_lanes(squares) / static_cast<float>(count) + eps);
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = ((x[i] - mean) * r) * weight[i];
+    y[i] = bias ? value + bias[i] : value;
+  }
+}
+
 void pack_head(const HeadPack& pack) { pack_head_rows(pack); }
 
 int head_code(const uint8_t* codes, int bits, int64_t k, int row) {
@@ -458,6 +526,10 @@ const KernelSet kScalarKernels = {
     attend_page_int8,
     merge_attention,
     finish_attention,
+    dequantize_rows,
+    activate,
+    softmax,
+    layer_norm,
     pack_head,
     scan_head,
 };

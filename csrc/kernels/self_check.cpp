@@ -80,6 +80,10 @@ enum class Values { kPlain, kWide, kTiny, kLarge, kTies, kSpecial, kZero };
 constexpr Values kAllValues[] = {Values::kPlain, Values::kWide,    Values::kTiny, Values::kLarge,
                                  Values::kTies,  Values::kSpecial, Values::kZero};
 
+constexpr Activation kAllActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kRelu2,
+                                          Activation::kSilu, Activation::kGelu};
+constexpr int64_t kRowWidths[] = {1, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 33, 100, 640, 2560};
+
 float value_of(Random& random, Values kind) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float u = random.uniform();
@@ -164,6 +168,10 @@ class Checker {
     attend_page_int8();
     merge_attention();
     finish_attention();
+    dequantize_rows();
+    activate();
+    softmax();
+    layer_norm();
     pack_head();
     scan_head();
     return std::move(checks_);
@@ -435,7 +443,7 @@ class Checker {
 
   void gate() {
     begin("gate");
-    for (Activation act : {Activation::kIdentity, Activation::kRelu, Activation::kRelu2, Activation::kSilu}) {
+    for (Activation act : kAllActivations) {
       for (int64_t count : {1, 7, 8, 9, 15, 16, 17, 100, 2560}) {
         for (Values kind : kAllValues) {
           const auto gate = floats(random_, count, kind), up = floats(random_, count, Values::kPlain);
@@ -599,6 +607,72 @@ class Checker {
             "y", head_dim,
             [&](const KernelSet& set, float* y) { set.finish_attention({0.0f, sum, values.data()}, head_dim, y); },
             sizes("head_dim ", head_dim));
+      }
+    }
+  }
+
+  void dequantize_rows() {
+    begin("dequantize_rows");
+    for (int64_t count : kRowWidths) {
+      for (int64_t with = 0; with < 8; ++with) {
+        std::vector<int32_t> acc(static_cast<size_t>(count));
+        for (int32_t& value : acc) value = static_cast<int32_t>(random_.bits()) >> random_.below(24);
+        const auto bias = floats(random_, count, Values::kPlain), residual = floats(random_, count, Values::kSpecial);
+        const auto scale = floats(random_, count, Values::kWide);
+        const RowScales scales = {scale.data(), random_.uniform(), (with & 4) != 0};
+        compare<float>(
+            "y", count,
+            [&](const KernelSet& set, float* y) {
+              set.dequantize_rows(acc.data(), count, scales, with & 1 ? bias.data() : nullptr,
+                                  with & 2 ? residual.data() : nullptr, y);
+            },
+            sizes("count ", count, with & 1 ? ", bias" : "", with & 2 ? ", residual" : "",
+                  with & 4 ? ", divides" : ""));
+      }
+    }
+  }
+
+  // A kernel from a row to a row, also in place.
+  template <class Kernel>
+  void row_kernel(const std::vector<float>& x, const std::function<std::string()>& description, Kernel kernel) {
+    const int64_t count = static_cast<int64_t>(x.size());
+    compare<float>("y", count, [&](const KernelSet& set, float* y) { kernel(set, x.data(), y); }, description);
+    compare<float>("y in place", count, [&](const KernelSet& set, float* y) { kernel(set, y, y); }, description, &x);
+  }
+
+  void activate() {
+    begin("activate");
+    for (Activation act : kAllActivations) {
+      for (int64_t count : kRowWidths) {
+        for (Values kind : kAllValues) {
+          row_kernel(floats(random_, count, kind), sizes("count ", count, ", activation ", static_cast<int>(act)),
+                     [&](const KernelSet& set, const float* x, float* y) { set.activate(x, act, count, y); });
+        }
+      }
+    }
+  }
+
+  void softmax() {
+    begin("softmax");
+    for (int64_t count : kRowWidths) {
+      for (Values kind : kAllValues) {
+        row_kernel(floats(random_, count, kind), sizes("count ", count),
+                   [&](const KernelSet& set, const float* x, float* y) { set.softmax(x, count, y); });
+      }
+    }
+  }
+
+  void layer_norm() {
+    begin("layer_norm");
+    for (int64_t count : kRowWidths) {
+      for (Values kind : kAllValues) {
+        const auto weight = floats(random_, count, Values::kPlain), bias = floats(random_, count, Values::kPlain);
+        for (const float* added : {static_cast<const float*>(nullptr), bias.data()}) {
+          row_kernel(floats(random_, count, kind), sizes("count ", count, added ? ", bias" : ""),
+                     [&](const KernelSet& set, const float* x, float* y) {
+                       set.layer_norm(x, weight.data(), added, count, 1e-5f, y);
+                     });
+        }
       }
     }
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model/graph_builder.h"
+#include "model/model_config.h"
 
 namespace tritium {
 

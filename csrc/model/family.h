@@ -4,6 +4,7 @@
 #include <string>
 
 #include "model/graph_builder.h"
+#include "model/model_config.h"
 
 namespace tritium {
 

@@ -11,7 +11,8 @@ namespace tritium {
 
 enum class ValueType { kTokenIds, kFloat };
 
-// How many rows a value has at run time: one a token that is fed, or one a position whose result is wanted.
+// How many rows a value has at run time: one a token that is fed, or one a position whose result is wanted. A plain
+// network has one a sample, which is kTokens.
 enum class RowKind { kTokens, kOutputs };
 
 struct Value {
@@ -27,6 +28,8 @@ struct Graph {
   ValueId input = -1;
   ValueId output = -1;
 
+  // What is fed and makes a row: "tokens", or "samples" if the input is floats.
+  std::string_view fed_rows() const;
   // One operator a line: "layers.0.q_proj: ternary_linear(x) -> q [tokens, 2560]".
   std::string describe() const;
 };

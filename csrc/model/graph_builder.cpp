@@ -11,8 +11,8 @@ namespace {
 bool is_floating(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
 
 ModelLoadError wrong_shape(const StoredTensor& tensor, const std::string& needed) {
-  return ModelLoadError(concat("[tensor] ", tensor.label(), " has shape ", shape_text(tensor.shape),
-                               ", the configuration needs ", needed));
+  return ModelLoadError(
+      concat("[tensor] ", tensor.label(), " has shape ", shape_text(tensor.shape), ", the model needs ", needed));
 }
 
 void require_floats(const StoredTensor& tensor, const Shape& shape) {
@@ -23,7 +23,14 @@ void require_floats(const StoredTensor& tensor, const Shape& shape) {
   if (tensor.shape != shape) throw wrong_shape(tensor, shape_text(shape));
 }
 
-void require_stripes(const StoredTensor& tensor, int64_t rows, int64_t columns) {
+void require_codes(const StoredTensor& tensor, int64_t rows, int64_t columns) {
+  if (tensor.encoding == Encoding::kTernaryTrits) {
+    if (tensor.shape != Shape{rows, columns}) throw wrong_shape(tensor, shape_text({rows, columns}));
+    return;
+  }
+  if (tensor.encoding != Encoding::kTernaryStripes) {
+    throw ModelLoadError(concat("[tensor] ", tensor.label(), " must be ternary, got plain ", dtype_name(tensor.dtype)));
+  }
   const Shape shape = {(rows + 3) / 4, columns};
   if (tensor.shape != shape) {
     throw wrong_shape(tensor, concat(shape_text(shape), ": 4 rows a byte of the matrix ", shape_text({rows, columns})));
@@ -39,14 +46,17 @@ std::string some_of(const std::vector<std::string>& names) {
 
 }  // namespace
 
-GraphBuilder::GraphBuilder(const ModelConfig& config, const TensorSource& source)
-    : config_(config), source_(source), rope_frequencies_(config.rope.frequencies(config.head_dim)) {}
-
 ValueId GraphBuilder::append(const std::string& name, OperatorKind kind, std::vector<ValueId> inputs, Value result) {
   graph_.values.push_back(std::move(result));
   const ValueId output = static_cast<ValueId>(graph_.values.size()) - 1;
   graph_.operators.push_back({name, std::move(kind), std::move(inputs), output});
   return output;
+}
+
+ValueId GraphBuilder::append_like(const std::string& name, OperatorKind kind, std::vector<ValueId> inputs) {
+  const Value& x = value(inputs[0]);
+  Value result{name, ValueType::kFloat, x.rows, x.width};
+  return append(name, std::move(kind), std::move(inputs), std::move(result));
 }
 
 const StoredTensor* GraphBuilder::find(const std::string& name) {
@@ -65,16 +75,26 @@ std::optional<StoredTensor> GraphBuilder::find_bias(const std::string& name, int
   return *tensor;
 }
 
-float GraphBuilder::find_scale(const std::string& name) {
+void GraphBuilder::find_scales(const std::string& name, TernaryWeight& weight) {
+  weight.stored_scale = 1;
   const StoredTensor* tensor = find(name + ".weight_scale");
-  if (!tensor) return 1;
-  require_floats(*tensor, {1});
-  float scale;
-  read_floats(*tensor, 0, 1, &scale);
-  if (!std::isfinite(scale) || scale <= 0) {
-    throw ModelLoadError(concat("[tensor] ", tensor->label(), " must be a finite scale > 0, got ", scale));
+  if (!tensor) return;
+  if (tensor->shape != Shape{1} && tensor->shape != Shape{weight.rows}) {
+    throw wrong_shape(*tensor, concat("[1] or [", weight.rows, "]"));
   }
-  return scale;
+  require_floats(*tensor, tensor->shape);
+  std::vector<float> scales(static_cast<size_t>(tensor->shape[0]));
+  read_floats(*tensor, 0, tensor->shape[0], scales.data());
+  for (float scale : scales) {
+    if (!std::isfinite(scale) || scale <= 0) {
+      throw ModelLoadError(concat("[tensor] ", tensor->label(), " must be a finite scale > 0, got ", scale));
+    }
+  }
+  if (scales.size() == 1) {
+    weight.stored_scale = scales[0];
+  } else {
+    weight.row_scales = std::move(scales);
+  }
 }
 
 WeightId GraphBuilder::dense_weight(const std::string& name, const Shape& shape, bool bias) {
@@ -93,17 +113,16 @@ WeightId GraphBuilder::dense_weight(const std::string& name, const Shape& shape,
 
 void GraphBuilder::finish() const {
   if (!missing_.empty()) {
-    throw ModelLoadError(concat("[tensor] ", missing_.size(),
-                                " tensors that the configuration asks for are missing: ", some_of(missing_)));
+    throw ModelLoadError(
+        concat("[tensor] ", missing_.size(), " tensors that the model asks for are missing: ", some_of(missing_)));
   }
   std::vector<std::string> unused;
   for (const std::string& name : source_.names()) {
     if (!used_.count(name)) unused.push_back(name);
   }
   if (!unused.empty()) {
-    throw ModelLoadError(
-        concat("[tensor] ", unused.size(), " of ", source_.size(),
-               " tensors have no place in the model that the configuration describes: ", some_of(unused)));
+    throw ModelLoadError(concat("[tensor] ", unused.size(), " of ", source_.size(),
+                                " tensors have no place in the model: ", some_of(unused)));
   }
 }
 
@@ -113,39 +132,45 @@ ValueId GraphBuilder::token_ids() {
   return graph_.input;
 }
 
-ValueId GraphBuilder::embedding(ValueId ids, const std::string& name) {
-  const WeightId weight = dense_weight(name, {config_.vocab_size, config_.hidden_size}, false);
-  return append(name, EmbeddingOp{weight}, {ids}, {name, ValueType::kFloat, RowKind::kTokens, config_.hidden_size});
+ValueId GraphBuilder::samples(int64_t width) {
+  graph_.values.push_back({"samples", ValueType::kFloat, RowKind::kTokens, width});
+  graph_.input = static_cast<ValueId>(graph_.values.size()) - 1;
+  return graph_.input;
 }
 
-ValueId GraphBuilder::norm(ValueId x, const std::string& name, double eps) {
+ValueId GraphBuilder::embedding(ValueId ids, const std::string& name, int64_t vocab_size, int64_t width) {
+  const WeightId weight = dense_weight(name, {vocab_size, width}, false);
+  return append(name, EmbeddingOp{weight}, {ids}, {name, ValueType::kFloat, RowKind::kTokens, width});
+}
+
+ValueId GraphBuilder::rms_norm(ValueId x, const std::string& name, double eps) {
   const WeightId weight = dense_weight(name, {value(x).width}, false);
-  return append(name, RmsNormOp{weight, static_cast<float>(eps)}, {x},
-                {name, ValueType::kFloat, value(x).rows, value(x).width});
+  return append_like(name, RmsNormOp{weight, static_cast<float>(eps)}, {x});
 }
 
-ValueId GraphBuilder::rms_norm(ValueId x, const std::string& name) { return norm(x, name, config_.rms_norm_eps); }
+ValueId GraphBuilder::layer_norm(ValueId x, const std::string& name, double eps, bool bias) {
+  const WeightId weight = dense_weight(name, {value(x).width}, bias);
+  return append_like(name, LayerNormOp{weight, static_cast<float>(eps)}, {x});
+}
 
-ValueId GraphBuilder::linear(ValueId x, const std::string& name, int64_t outputs, bool bias) {
-  const std::string tensor = name + ".weight";
-  if (source_.contains(tensor) && source_.get(tensor).encoding == Encoding::kPlain) {
-    return dense_linear(x, name, outputs, bias);
-  }
-  if (config_.linear_norm_eps) x = norm(x, name + ".rms_norm", *config_.linear_norm_eps);
+ValueId GraphBuilder::ternary_linear(ValueId x, const std::string& name, int64_t outputs,
+                                     const TernaryLinearOptions& options) {
+  if (options.norm_eps) x = rms_norm(x, name + ".rms_norm", *options.norm_eps);
   TernaryWeight weight;
   weight.rows = outputs;
   weight.columns = value(x).width;
-  if (const StoredTensor* stored = find(tensor)) {
+  if (const StoredTensor* stored = find(name + ".weight")) {
     weight.tensor = *stored;
     if (stored->encoding == Encoding::kTernaryMasters) {
       require_floats(*stored, {outputs, weight.columns});
     } else {
-      require_stripes(*stored, outputs, weight.columns);
-      weight.stored_scale = find_scale(name);
-      weight.direction = config_.scale_direction;
+      require_codes(*stored, outputs, weight.columns);
+      find_scales(name, weight);
+      weight.direction = options.direction;
+      weight.bias_before_scale = options.bias_before_scale;
     }
   }
-  if (bias) weight.bias = find_bias(name, outputs);
+  if (options.bias) weight.bias = find_bias(name, outputs);
   ternary_.push_back(std::move(weight));
   return append(name, TernaryLinearOp{static_cast<WeightId>(ternary_.size()) - 1}, {x},
                 {name, ValueType::kFloat, value(x).rows, outputs});
@@ -156,23 +181,27 @@ ValueId GraphBuilder::dense_linear(ValueId x, const std::string& name, int64_t o
   return append(name, DenseLinearOp{weight}, {x}, {name + ".output", ValueType::kFloat, value(x).rows, outputs});
 }
 
-ValueId GraphBuilder::rope(ValueId x, const std::string& name, int64_t heads) {
-  return append(name, RopeOp{heads, config_.head_dim, rope_frequencies_}, {x},
-                {name, ValueType::kFloat, value(x).rows, value(x).width});
+ValueId GraphBuilder::rope(ValueId x, const std::string& name, int64_t heads, int64_t head_dim,
+                           std::vector<float> frequencies) {
+  return append_like(name, RopeOp{heads, head_dim, std::move(frequencies)}, {x});
 }
 
-ValueId GraphBuilder::attention(ValueId q, ValueId k, ValueId v, const std::string& name, int64_t layer) {
-  return append(name, AttentionOp{layer, config_.heads, config_.kv_heads, config_.head_dim}, {q, k, v},
-                {name, ValueType::kFloat, value(q).rows, value(q).width});
+ValueId GraphBuilder::attention(ValueId q, ValueId k, ValueId v, const std::string& name,
+                                const AttentionOp& attention) {
+  return append_like(name, attention, {q, k, v});
 }
 
 ValueId GraphBuilder::gate(ValueId gate, ValueId up, const std::string& name, ActivationKind activation) {
-  return append(name, GateOp{activation}, {gate, up}, {name, ValueType::kFloat, value(gate).rows, value(gate).width});
+  return append_like(name, GateOp{activation}, {gate, up});
 }
 
-ValueId GraphBuilder::add(ValueId x, ValueId z, const std::string& name) {
-  return append(name, AddOp{}, {x, z}, {name, ValueType::kFloat, value(x).rows, value(x).width});
+ValueId GraphBuilder::activation(ValueId x, const std::string& name, ActivationKind activation) {
+  return append_like(name, ActivationOp{activation}, {x});
 }
+
+ValueId GraphBuilder::softmax(ValueId x, const std::string& name) { return append_like(name, SoftmaxOp{}, {x}); }
+
+ValueId GraphBuilder::add(ValueId x, ValueId z, const std::string& name) { return append_like(name, AddOp{}, {x, z}); }
 
 ValueId GraphBuilder::select_outputs(ValueId x, const std::string& name) {
   return append(name, SelectOutputsOp{}, {x}, {name, ValueType::kFloat, RowKind::kOutputs, value(x).width});

@@ -1,5 +1,5 @@
-// GraphBuilder: what a model family describes itself with. Each call adds one operator, checks its weights against the
-// source, and gives the value that it makes.
+// GraphBuilder: what a model is described with. Each call adds one operator, checks its weights against the source, and
+// gives the value that it makes.
 #pragma once
 
 #include <optional>
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "model/graph.h"
-#include "model/model_config.h"
 #include "model/tensor_source.h"
 #include "model/ternary_weight.h"
 
@@ -20,22 +19,36 @@ struct DenseWeight {
   std::optional<StoredTensor> bias;  // floats (rows)
 };
 
+struct TernaryLinearOptions {
+  bool bias = false;
+  ScaleDirection direction = ScaleDirection::kMultiply;  // of a stored scale
+  // AutoBitLinear of transformers adds the bias before it multiplies a stored scale.
+  bool bias_before_scale = false;
+  std::optional<double> norm_eps = std::nullopt;  // of an RMSNorm in front, weight "<name>.rms_norm.weight"
+};
+
 class GraphBuilder {
  public:
-  GraphBuilder(const ModelConfig& config, const TensorSource& source);
+  explicit GraphBuilder(const TensorSource& source) : source_(source) {}
+
+  const TensorSource& source() const { return source_; }
+  const Value& value(ValueId id) const { return graph_.values[id]; }
 
   // Weights are named by their tensor ("<name>.weight", "<name>.bias"). ModelLoadError if one has another shape or
-  // dtype than the configuration asks for; missing ones are gathered for finish().
+  // dtype than the model asks for; missing ones are gathered for finish().
   ValueId token_ids();
-  ValueId embedding(ValueId ids, const std::string& name);
-  ValueId rms_norm(ValueId x, const std::string& name);
-  // Ternary or in floats, as the tensor's encoding says; with the norm in front that config.linear_norm_eps asks for.
-  ValueId linear(ValueId x, const std::string& name, int64_t outputs, bool bias);
-  // The head: always in floats.
+  ValueId samples(int64_t width);  // float rows, the input of a network
+  ValueId embedding(ValueId ids, const std::string& name, int64_t vocab_size, int64_t width);
+  ValueId rms_norm(ValueId x, const std::string& name, double eps);
+  ValueId layer_norm(ValueId x, const std::string& name, double eps, bool bias);
+  // Trits or packed codes with "<name>.weight_scale", of shape [1] or [outputs], or masters.
+  ValueId ternary_linear(ValueId x, const std::string& name, int64_t outputs, const TernaryLinearOptions& options);
   ValueId dense_linear(ValueId x, const std::string& name, int64_t outputs, bool bias);
-  ValueId rope(ValueId x, const std::string& name, int64_t heads);
-  ValueId attention(ValueId q, ValueId k, ValueId v, const std::string& name, int64_t layer);
+  ValueId rope(ValueId x, const std::string& name, int64_t heads, int64_t head_dim, std::vector<float> frequencies);
+  ValueId attention(ValueId q, ValueId k, ValueId v, const std::string& name, const AttentionOp& attention);
   ValueId gate(ValueId gate, ValueId up, const std::string& name, ActivationKind activation);
+  ValueId activation(ValueId x, const std::string& name, ActivationKind activation);
+  ValueId softmax(ValueId x, const std::string& name);
   ValueId add(ValueId x, ValueId z, const std::string& name);
   ValueId select_outputs(ValueId x, const std::string& name);
   void set_output(ValueId value) { graph_.output = value; }
@@ -51,18 +64,16 @@ class GraphBuilder {
   // The tensor, or null and noted as missing.
   const StoredTensor* find(const std::string& name);
   std::optional<StoredTensor> find_bias(const std::string& name, int64_t outputs);
-  float find_scale(const std::string& name);
-  ValueId norm(ValueId x, const std::string& name, double eps);
+  void find_scales(const std::string& name, TernaryWeight& weight);
   ValueId append(const std::string& name, OperatorKind kind, std::vector<ValueId> inputs, Value result);
+  // Appends an operator whose result has rows like those of its first input.
+  ValueId append_like(const std::string& name, OperatorKind kind, std::vector<ValueId> inputs);
   WeightId dense_weight(const std::string& name, const Shape& shape, bool bias);
-  const Value& value(ValueId id) const { return graph_.values[id]; }
 
-  const ModelConfig& config_;
   const TensorSource& source_;
   Graph graph_;
   std::vector<TernaryWeight> ternary_;
   std::vector<DenseWeight> dense_;
-  std::vector<float> rope_frequencies_;
   std::set<std::string> used_;        // names that were asked for
   std::vector<std::string> missing_;  // of these, those that the source lacks, in order
 };

@@ -2,21 +2,38 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "model/family.h"
 
 namespace tritium {
 
+Model::Model(std::string name, Shape input_shape, Shape output_shape, GraphBuilder builder)
+    : name_(std::move(name)), input_shape_(std::move(input_shape)), output_shape_(std::move(output_shape)) {
+  builder.finish();
+  graph_ = builder.take_graph();
+  ternary_weights_ = builder.take_ternary_weights();
+  dense_weights_ = builder.take_dense_weights();
+}
+
 std::shared_ptr<const Model> Model::create(const ModelConfig& config, const TensorSource& source) {
   config.validate();
-  GraphBuilder builder(config, source);
+  GraphBuilder builder(source);
   find_family(config.architecture)(config, builder);
-  builder.finish();
-  std::shared_ptr<Model> model(new Model);
+  std::shared_ptr<Model> model(new Model(config.architecture, {}, {config.vocab_size}, std::move(builder)));
   model->config_ = config;
-  model->graph_ = builder.take_graph();
-  model->ternary_weights_ = builder.take_ternary_weights();
-  model->dense_weights_ = builder.take_dense_weights();
   return model;
+}
+
+std::shared_ptr<const Model> Model::create(std::string name, Shape input_shape, Shape output_shape,
+                                           GraphBuilder builder) {
+  return std::shared_ptr<Model>(
+      new Model(std::move(name), std::move(input_shape), std::move(output_shape), std::move(builder)));
+}
+
+const ModelConfig& Model::config() const {
+  if (config_) return *config_;
+  throw BatchProcessingError(concat("[model] '", name_, "' is a network that takes float32 samples of shape ",
+                                    shape_text(input_shape_), ", not a language model that takes token ids"));
 }
 
 int64_t Model::ternary_parameter_count() const {

@@ -1,7 +1,9 @@
-// Model: configuration, weights and operator graph. Immutable; weights stay in their files.
+// Model: weights and operator graph of a language model or of a plain network. Immutable; weights stay in their files.
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "model/graph.h"
@@ -14,10 +16,23 @@ namespace tritium {
 
 class Model {
  public:
-  // ModelLoadError if the configuration is impossible, the family unknown, or a tensor missing or of another shape.
+  // A language model, named by its architecture. ModelLoadError if the configuration is impossible, the family unknown,
+  // or a tensor missing or of another shape.
   static std::shared_ptr<const Model> create(const ModelConfig& config, const TensorSource& source);
+  // A plain network with the graph of a builder; see NetworkBuilder. ModelLoadError if tensors are missing or left
+  // over.
+  static std::shared_ptr<const Model> create(std::string name, Shape input_shape, Shape output_shape,
+                                             GraphBuilder builder);
 
-  const ModelConfig& config() const { return config_; }
+  const std::string& name() const { return name_; }
+  // Of one sample. A language model takes one token id, [], and gives one row of logits, [vocab].
+  const Shape& input_shape() const { return input_shape_; }
+  const Shape& output_shape() const { return output_shape_; }
+
+  bool is_language_model() const { return config_.has_value(); }
+  // BatchProcessingError if this is no language model.
+  const ModelConfig& config() const;
+
   const Graph& graph() const { return graph_; }
   const std::vector<TernaryWeight>& ternary_weights() const { return ternary_weights_; }
   const std::vector<DenseWeight>& dense_weights() const { return dense_weights_; }
@@ -28,8 +43,11 @@ class Model {
   bool has_masters() const;
 
  private:
-  Model() = default;
-  ModelConfig config_;
+  Model(std::string name, Shape input_shape, Shape output_shape, GraphBuilder builder);
+  std::string name_;
+  Shape input_shape_;
+  Shape output_shape_;
+  std::optional<ModelConfig> config_;
   Graph graph_;
   std::vector<TernaryWeight> ternary_weights_;
   std::vector<DenseWeight> dense_weights_;

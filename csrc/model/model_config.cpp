@@ -30,12 +30,26 @@ void check_positive(const char* field, double value) {
 
 }  // namespace
 
-std::string_view activation_name(ActivationKind kind) { return kind == ActivationKind::kRelu2 ? "relu2" : "silu"; }
+std::string_view activation_name(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::kRelu:
+      return "relu";
+    case ActivationKind::kRelu2:
+      return "relu2";
+    case ActivationKind::kSilu:
+      return "silu";
+    case ActivationKind::kGelu:
+      return "gelu";
+  }
+  return "unknown";
+}
 
 ActivationKind parse_activation(std::string_view name) {
-  if (name == "relu2") return ActivationKind::kRelu2;
-  if (name == "silu") return ActivationKind::kSilu;
-  throw ModelLoadError(concat("[config] unknown activation '", name, "'; known are relu2, silu"));
+  for (ActivationKind kind :
+       {ActivationKind::kRelu, ActivationKind::kRelu2, ActivationKind::kSilu, ActivationKind::kGelu}) {
+    if (activation_name(kind) == name) return kind;
+  }
+  throw ModelLoadError(concat("[config] unknown activation '", name, "'; known are relu, relu2, silu, gelu"));
 }
 
 std::string_view scale_direction_name(ScaleDirection direction) {

@@ -9,12 +9,12 @@
 
 namespace tritium {
 
-enum class ActivationKind { kRelu2, kSilu };
+enum class ActivationKind { kRelu, kRelu2, kSilu, kGelu };
 
 // What a stored weight scale does to the integer sum: y = acc * scale or y = acc / scale.
 enum class ScaleDirection { kMultiply, kDivide };
 
-std::string_view activation_name(ActivationKind kind);            // "relu2", "silu"
+std::string_view activation_name(ActivationKind kind);            // "relu", "relu2", "silu", "gelu"
 ActivationKind parse_activation(std::string_view name);           // ModelLoadError lists the known names
 std::string_view scale_direction_name(ScaleDirection direction);  // "multiply", "divide"
 ScaleDirection parse_scale_direction(std::string_view name);      // ModelLoadError lists the known names

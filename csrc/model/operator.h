@@ -25,6 +25,12 @@ struct RmsNormOp {
   float eps;
 };
 
+// ((x - mean(x)) / sqrt(mean((x - mean(x))²) + eps)) * weight + bias, by row; the bias is the weight's, if it has one.
+struct LayerNormOp {
+  WeightId weight;  // dense (width)
+  float eps;
+};
+
 // BitLinear: the input row is quantised to int8 by its absmax, the weights are ternary (arXiv:2402.17764).
 struct TernaryLinearOp {
   WeightId weight;  // ternary (outputs, inputs)
@@ -56,14 +62,22 @@ struct GateOp {
   ActivationKind activation;
 };
 
+// activation(x).
+struct ActivationOp {
+  ActivationKind activation;
+};
+
+// exp(x - max(x)) divided by its sum, by row.
+struct SoftmaxOp {};
+
 // x + z.
 struct AddOp {};
 
 // The rows whose result is wanted.
 struct SelectOutputsOp {};
 
-using OperatorKind = std::variant<EmbeddingOp, RmsNormOp, TernaryLinearOp, DenseLinearOp, RopeOp, AttentionOp, GateOp,
-                                  AddOp, SelectOutputsOp>;
+using OperatorKind = std::variant<EmbeddingOp, RmsNormOp, LayerNormOp, TernaryLinearOp, DenseLinearOp, RopeOp,
+                                  AttentionOp, GateOp, ActivationOp, SoftmaxOp, AddOp, SelectOutputsOp>;
 
 // "ternary_linear".
 std::string_view operator_name(const OperatorKind& kind);

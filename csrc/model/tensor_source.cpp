@@ -15,6 +15,10 @@ uint64_t encoded_bytes(const StoredTensor& tensor) {
                                 ": packed ternary weights must be uint8 with 2 dimensions, got ",
                                 dtype_name(tensor.dtype), " ", shape_text(tensor.shape)));
   }
+  if (tensor.encoding == Encoding::kTernaryTrits && (tensor.shape.size() != 2 || tensor.dtype != DType::kI8)) {
+    throw ModelLoadError(concat("[tensor] ", tensor.name, ": trits must be int8 with 2 dimensions, got ",
+                                dtype_name(tensor.dtype), " ", shape_text(tensor.shape)));
+  }
   return static_cast<uint64_t>(count) * dtype_size(tensor.dtype);
 }
 

@@ -15,6 +15,7 @@ namespace tritium {
 enum class Encoding {
   kPlain,           // elements of the dtype, row-major, used as they are
   kTernaryMasters,  // floats, row-major, that stand for ternary weights: their absmean quantisation is what counts
+  kTernaryTrits,    // int8 (rows, columns), row-major: -1, 0 or 1
   kTernaryStripes,  // uint8 (ceil(rows / 4), columns): bits 2i, 2i + 1 of byte [r][k] hold (weight + 1) of row
                     // i * ceil(rows / 4) + r. The packing of Hugging Face transformers' BitNet.
 };

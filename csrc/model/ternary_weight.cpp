@@ -64,6 +64,19 @@ void read_striped_row(const TernaryWeight& weight, int64_t row, int8_t* trits) {
   }
 }
 
+void read_plain_row(const TernaryWeight& weight, int64_t row, int8_t* trits) {
+  std::memcpy(trits, weight.tensor.data() + row * weight.columns, static_cast<size_t>(weight.columns));
+  int invalid = 0;
+  for (int64_t k = 0; k < weight.columns; ++k) invalid |= static_cast<uint8_t>(trits[k] + 1) > 2;
+  if (!invalid) return;
+  for (int64_t k = 0; k < weight.columns; ++k) {
+    if (trits[k] < -1 || trits[k] > 1) {
+      throw ModelLoadError(concat("[tensor] ", weight.tensor.label(), ": ", int{trits[k]}, " at row ", row, ", column ",
+                                  k, "; ternary weights are -1, 0, 1"));
+    }
+  }
+}
+
 }  // namespace
 
 void read_floats(const StoredTensor& tensor, int64_t first, int64_t count, float* values) {
@@ -96,7 +109,8 @@ float weight_scale(const TernaryWeight& weight, ThreadPool& threads) {
 
 void read_trits(const TernaryWeight& weight, float scale, int64_t begin, int64_t end, int8_t* trits) {
   if (!weight.is_masters()) {
-    for (int64_t n = begin; n < end; ++n, trits += weight.columns) read_striped_row(weight, n, trits);
+    const auto read_row = weight.tensor.encoding == Encoding::kTernaryTrits ? read_plain_row : read_striped_row;
+    for (int64_t n = begin; n < end; ++n, trits += weight.columns) read_row(weight, n, trits);
     return;
   }
   const float inverse = 1.0f / scale;

@@ -1,9 +1,10 @@
-// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale and perhaps a bias, read row by row from whatever
-// bytes hold it.
+// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale, or one a row, and perhaps a bias, read row by row
+// from whatever bytes hold it.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "model/model_config.h"
@@ -12,16 +13,19 @@
 namespace tritium {
 
 struct TernaryWeight {
-  StoredTensor tensor;  // packed codes, or the floating-point masters to be ternarised
+  StoredTensor tensor;  // trits, packed codes, or the floating-point masters to be ternarised
   int64_t rows = 0;     // outputs, N
   int64_t columns = 0;  // inputs, K
-  // Stored with packed codes; absent for masters, whose scale is mean |W| and multiplies (arXiv:2402.17764, absmean).
+  // Stored with trits and packed codes; absent for masters, whose scale is mean |W| and multiplies (arXiv:2402.17764,
+  // absmean).
   std::optional<float> stored_scale;
   ScaleDirection direction = ScaleDirection::kMultiply;
   std::optional<StoredTensor> bias;  // floats (rows)
+  // (rows) or empty: a scale for each row instead, stored_scale is 1 then. A row is computed as if it were a matrix.
+  std::vector<float> row_scales = {};
+  bool bias_before_scale = false;  // whether the scale multiplies the bias, too
 
-  // AutoBitLinear of transformers adds the bias before it multiplies a stored scale.
-  bool scales_bias() const { return stored_scale && direction == ScaleDirection::kMultiply; }
+  bool scales_bias() const { return bias_before_scale && stored_scale && direction == ScaleDirection::kMultiply; }
   bool is_masters() const { return !stored_scale.has_value(); }
 };
 
@@ -30,7 +34,7 @@ struct TernaryWeight {
 float weight_scale(const TernaryWeight& weight, ThreadPool& threads);
 
 // Rows [begin, end) as trits (end - begin, columns). Masters become clip(rint(W / scale), -1, 1), half to even.
-// ModelLoadError names tensor, row and column of a code 3.
+// ModelLoadError names tensor, row and column of a code 3 or another number.
 void read_trits(const TernaryWeight& weight, float scale, int64_t begin, int64_t end, int8_t* trits);
 
 // `count` elements of a plain floating-point tensor from `first` on, widened to float32.

@@ -34,7 +34,8 @@ void choose_head(ExecutionPlan& plan) {
   PlanOptions& options = plan.options;
   const auto last = std::find_if(plan.steps.rbegin(), plan.steps.rend(),
                                  [&](const Step& step) { return step.outputs[0] == plan.output; });
-  const DenseLinearOp* head = last == plan.steps.rend() ? nullptr : std::get_if<DenseLinearOp>(&last->kind);
+  const bool has_head = last != plan.steps.rend() && plan.values[plan.input].storage == Storage::kTokenIds;
+  const DenseLinearOp* head = has_head ? std::get_if<DenseLinearOp>(&last->kind) : nullptr;
   if (options.head == HeadFormat::kAuto) {
     const bool large = head && plan.values[plan.output].width * plan.values[last->inputs[0]].width >= kLargeHead;
     options.head = large && options.level != OptimizationLevel::kNone ? HeadFormat::kScreened : HeadFormat::kFull;
@@ -46,7 +47,7 @@ void choose_head(ExecutionPlan& plan) {
   }
   if (!head) {
     throw OptimizationError(concat("[plan] head '", head_format_name(options.head),
-                                   "' needs a dense linear layer at the end of the graph"));
+                                   "' needs a language model with a dense linear layer at the end"));
   }
   last->kind = HeadStep{head->weight, options.head};
 }

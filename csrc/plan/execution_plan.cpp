@@ -69,13 +69,17 @@ KVDType parse_kv_dtype(std::string_view name) {
 }
 
 std::string_view step_name(const StepKind& kind) {
-  return std::visit(
+  return std::visit<std::string_view>(
       Overloaded{
           [](const EmbeddingOp&) { return "embedding"; },
           [](const RmsNormOp&) { return "rms_norm"; },
+          [](const LayerNormOp&) { return "layer_norm"; },
           [](const QuantizeStep&) { return "quantize"; },
           [](const NormQuantizeStep&) { return "rms_norm_quantize"; },
-          [](const TernaryMatmulStep& step) { return step.adds_residual ? "ternary_matmul_add" : "ternary_matmul"; },
+          [](const TernaryMatmulStep& step) {
+            if (step.activation) return step.adds_residual ? "ternary_matmul_add_act" : "ternary_matmul_act";
+            return step.adds_residual ? "ternary_matmul_add" : "ternary_matmul";
+          },
           [](const DenseLinearOp&) { return "dense_matmul"; },
           [](const HeadStep& step) {
             switch (step.format) {
@@ -92,6 +96,8 @@ std::string_view step_name(const StepKind& kind) {
           [](const RopeOp&) { return "rope"; },
           [](const AttentionStep& step) { return step.rotates ? "rope_attention" : "attention"; },
           [](const GateOp&) { return "gate"; },
+          [](const ActivationOp& op) { return activation_name(op.activation); },
+          [](const SoftmaxOp&) { return "softmax"; },
           [](const AddOp&) { return "add"; },
           [](const SelectOutputsOp&) { return "select_outputs"; },
       },
@@ -116,9 +122,13 @@ const HeadStep* ExecutionPlan::head() const {
 std::string ExecutionPlan::describe() const {
   std::ostringstream out;
   out << "plan: level " << optimization_level_name(options.level) << ", " << steps.size() << " steps, up to "
-      << options.max_tokens << " tokens a pass, context " << options.context_size << ", sequences "
-      << options.max_sequences << ", kv " << kv_dtype_name(options.kv_dtype) << ", head "
-      << head_format_name(options.head) << "\n";
+      << options.max_tokens;
+  if (values[input].storage == Storage::kTokenIds) {
+    out << " tokens a pass, context " << options.context_size << ", sequences " << options.max_sequences << ", kv "
+        << kv_dtype_name(options.kv_dtype) << ", head " << head_format_name(options.head) << "\n";
+  } else {
+    out << " samples a pass\n";
+  }
   out << "memory: arena " << megabytes(memory.arena) << ", weights " << megabytes(memory.weights) << ", kv cache "
       << megabytes(memory.kv_cache) << ", outputs " << megabytes(memory.outputs) << ", total "
       << megabytes(estimated_memory()) << "\n";

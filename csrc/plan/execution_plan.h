@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -57,6 +58,7 @@ struct NormQuantizeStep {
 struct TernaryMatmulStep {
   std::vector<WeightId> weights;
   bool adds_residual = false;
+  std::optional<ActivationKind> activation = std::nullopt;  // applied last
 };
 
 // Attention; with `rotates`, q and k come unrotated and the rotary positions are applied on the way.
@@ -75,8 +77,9 @@ struct HeadStep {
   int bits() const { return format == HeadFormat::kScreened || format == HeadFormat::kInt4 ? 4 : 8; }
 };
 
-using StepKind = std::variant<EmbeddingOp, RmsNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,
-                              HeadStep, RopeOp, AttentionStep, GateOp, AddOp, SelectOutputsOp>;
+using StepKind =
+    std::variant<EmbeddingOp, RmsNormOp, LayerNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,
+                 HeadStep, RopeOp, AttentionStep, GateOp, ActivationOp, SoftmaxOp, AddOp, SelectOutputsOp>;
 
 std::string_view step_name(const StepKind& kind);  // "ternary_matmul"
 

@@ -125,6 +125,26 @@ int residual_into_matmul(ExecutionPlan& plan) {
   return count;
 }
 
+// An activation that alone reads a product is applied while the product is scaled.
+int activation_into_matmul(ExecutionPlan& plan) {
+  int count = 0;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const ActivationOp* activation = as<ActivationOp>(plan.steps[i]);
+    if (!activation) continue;
+    const PlanValueId product = plan.steps[i].inputs[0];
+    const int source = producer(plan, product);
+    if (source < 0 || !read_only_by(plan, product, i)) continue;
+    TernaryMatmulStep* matmul = as<TernaryMatmulStep>(plan.steps[source]);
+    if (!matmul || matmul->weights.size() != 1 || matmul->activation) continue;
+    matmul->activation = activation->activation;
+    plan.steps[source].outputs = plan.steps[i].outputs;
+    erase_step(plan, i);
+    --i;
+    ++count;
+  }
+  return count;
+}
+
 // Attention rotates q and k as it reads them.
 int rope_into_attention(ExecutionPlan& plan) {
   int count = 0;
@@ -161,6 +181,7 @@ void fuse_operators(ExecutionPlan& plan) {
   apply("norm_into_quantization", norm_into_quantization);
   apply("group_projections", group_projections);
   apply("residual_into_matmul", residual_into_matmul);
+  apply("activation_into_matmul", activation_into_matmul);
   apply("rope_into_attention", rope_into_attention);
 }
 

@@ -28,7 +28,10 @@ std::vector<Life> lives_of_values(const ExecutionPlan& plan) {
 PlanValueId overwritable_input(const Step& step) {
   return std::visit(Overloaded{
                         [&](const RmsNormOp&) { return step.inputs[0]; },
+                        [&](const LayerNormOp&) { return step.inputs[0]; },
                         [&](const GateOp&) { return step.inputs[0]; },
+                        [&](const ActivationOp&) { return step.inputs[0]; },
+                        [&](const SoftmaxOp&) { return step.inputs[0]; },
                         [&](const AddOp&) { return step.inputs[0]; },
                         [&](const TernaryMatmulStep& matmul) { return matmul.adds_residual ? step.inputs[1] : -1; },
                         [](const auto&) { return -1; },
@@ -49,7 +52,8 @@ std::vector<PlanValueId> share_bytes(const ExecutionPlan& plan, std::vector<Life
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanValueId input = overwritable_input(plan.steps[i]);
     const PlanValueId output = plan.steps[i].outputs[0];
-    if (input < 0 || input == plan.input || output == plan.output || lives[input].last != i) continue;
+    if (input < 0 || lives[input].last != i) continue;
+    if (input == plan.input || input == plan.output || output == plan.output) continue;
     if (aligned_bytes(plan, input) != aligned_bytes(plan, output)) continue;
     owners[output] = owners[input];
     lives[owners[input]].last = lives[output].last;

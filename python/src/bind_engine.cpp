@@ -2,6 +2,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "bindings.h"
@@ -14,6 +16,7 @@ namespace tritium::python {
 namespace {
 
 using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using SampleArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using FedTuple = std::tuple<SequenceId, std::vector<int32_t>, bool>;
 
 // As a RuntimeWarning, from any thread.
@@ -132,6 +135,23 @@ void bind_inference_engine(py::module_& module) {
             return to_array(std::move(logits));
           },
           py::arg("model"), py::arg("token_ids"))
+      .def(
+          "infer_samples",
+          [](InferenceEngine& engine, std::shared_ptr<Model> model, const SampleArray& x) {
+            // What stands in front of a sample's shape stands in front of its result's.
+            const py::ssize_t in_front = x.ndim() - static_cast<py::ssize_t>(model->input_shape().size());
+            std::vector<py::ssize_t> shape(x.shape(), x.shape() + std::max<py::ssize_t>(in_front, 0));
+            shape.insert(shape.end(), model->output_shape().begin(), model->output_shape().end());
+            py::array_t<float> y(shape);
+            const std::span<const float> in(x.data(), static_cast<size_t>(x.size()));
+            const std::span<float> out(y.mutable_data(), static_cast<size_t>(y.size()));
+            {
+              py::gil_scoped_release release;
+              engine.infer(std::move(model), in, out);
+            }
+            return y;
+          },
+          py::arg("model"), py::arg("x"))
       .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"),
            py::call_guard<py::gil_scoped_release>())
       .def("memory_usage", &InferenceEngine::memory_usage);

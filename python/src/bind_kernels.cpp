@@ -57,7 +57,8 @@ Activation activation_of(const std::string& name) {
   if (name == "relu") return Activation::kRelu;
   if (name == "relu2") return Activation::kRelu2;
   if (name == "silu") return Activation::kSilu;
-  throw py::value_error("[kernels] activation \"" + name + "\" is none of identity, relu, relu2, silu");
+  if (name == "gelu") return Activation::kGelu;
+  throw py::value_error("[kernels] activation \"" + name + "\" is none of identity, relu, relu2, silu, gelu");
 }
 
 class BoundKernelSet {
@@ -202,6 +203,69 @@ class BoundKernelSet {
     float* out = y.mutable_data();
     const int64_t count = gate.size();
     run([&](const KernelSet& set) { set.gate(gates, ups, kind, count, out); });
+    return y;
+  }
+
+  Array<float> activate(const Array<float>& x, const std::string& activation) const {
+    const Activation kind = activation_of(activation);
+    Array<float> y = array_like(x);
+    const float* in = x.data();
+    float* out = y.mutable_data();
+    const int64_t count = x.size();
+    run([&](const KernelSet& set) { set.activate(in, kind, count, out); });
+    return y;
+  }
+
+  Array<float> softmax(const Array<float>& x) const {
+    require_dimensions(x, 2, "x");
+    Array<float> y = array_like(x);
+    const int64_t rows = x.shape(0), count = x.shape(1);
+    const float* in = x.data();
+    float* out = y.mutable_data();
+    run([&](const KernelSet& set) {
+      for (int64_t row = 0; row < rows; ++row) set.softmax(in + row * count, count, out + row * count);
+    });
+    return y;
+  }
+
+  Array<float> layer_norm(const Array<float>& x, const Array<float>& weight, const std::optional<Array<float>>& bias,
+                          float eps) const {
+    require_dimensions(x, 2, "x");
+    require_dimensions(weight, 1, "weight");
+    const int64_t rows = x.shape(0), count = x.shape(1);
+    require_equal(weight.shape(0), count, "weight");
+    if (bias) require_same_shape(weight, *bias, "bias");
+    Array<float> y = array_like(x);
+    const float* in = x.data();
+    const float* weights = weight.data();
+    const float* biases = bias ? bias->data() : nullptr;
+    float* out = y.mutable_data();
+    run([&](const KernelSet& set) {
+      for (int64_t row = 0; row < rows; ++row) {
+        set.layer_norm(in + row * count, weights, biases, count, eps, out + row * count);
+      }
+    });
+    return y;
+  }
+
+  Array<float> dequantize_rows(const Array<int32_t>& acc, const Array<float>& scale, const Array<float>& step,
+                               bool divides) const {
+    require_dimensions(acc, 2, "acc");
+    require_dimensions(scale, 1, "scale");
+    require_dimensions(step, 1, "step");
+    const int64_t tokens = acc.shape(0), rows = acc.shape(1);
+    require_equal(scale.shape(0), rows, "scale");
+    require_equal(step.shape(0), tokens, "step");
+    Array<float> y({tokens, rows});
+    const int32_t* in = acc.data();
+    const float* scales = scale.data();
+    const float* steps = step.data();
+    float* out = y.mutable_data();
+    run([&](const KernelSet& set) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        set.dequantize_rows(in + t * rows, rows, {scales, steps[t], divides}, nullptr, nullptr, out + t * rows);
+      }
+    });
     return y;
   }
 
@@ -365,7 +429,13 @@ void bind_kernels(py::module_& m) {
       .def("rms_norm", &BoundKernelSet::rms_norm, py::arg("x"), py::arg("weight"), py::arg("eps"),
            "x (..., K), weight (K,) -> y (..., K).")
       .def("gate", &BoundKernelSet::gate, py::arg("gate"), py::arg("up"), py::arg("activation"),
-           "act(gate) * up, elementwise; activation is identity, relu, relu2 or silu.")
+           "act(gate) * up, elementwise; activation is identity, relu, relu2, silu or gelu.")
+      .def("activate", &BoundKernelSet::activate, py::arg("x"), py::arg("activation"), "act(x), elementwise.")
+      .def("softmax", &BoundKernelSet::softmax, py::arg("x"), "x (rows, K) -> y (rows, K).")
+      .def("layer_norm", &BoundKernelSet::layer_norm, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("eps"),
+           "x (rows, K), weight (K,), bias (K,) or None -> y (rows, K).")
+      .def("dequantize_rows", &BoundKernelSet::dequantize_rows, py::arg("acc"), py::arg("scale"), py::arg("step"),
+           py::arg("divides"), "acc (tokens, N), scale (N,), step (tokens,) -> y (tokens, N).")
       .def("rope", &BoundKernelSet::rope, py::arg("x"), py::arg("cosine"), py::arg("sine"),
            "x (2 * half,) -> rotated copy.")
       .def("dense_matmul", &BoundKernelSet::dense_matmul, py::arg("weights"), py::arg("element"), py::arg("x"),

@@ -11,18 +11,20 @@ namespace tritium::python {
 namespace {
 
 DType parse_dtype(const std::string& name) {
-  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kU8}) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kU8, DType::kI8}) {
     if (dtype_name(dtype) == name) return dtype;
   }
-  throw ModelLoadError(concat("[tensor] unknown dtype '", name, "'; known are float32, float16, bfloat16, uint8"));
+  throw ModelLoadError(
+      concat("[tensor] unknown dtype '", name, "'; known are float32, float16, bfloat16, uint8, int8"));
 }
 
 Encoding parse_encoding(const std::string& name) {
   if (name == "plain") return Encoding::kPlain;
   if (name == "ternary_masters") return Encoding::kTernaryMasters;
+  if (name == "ternary_trits") return Encoding::kTernaryTrits;
   if (name == "ternary_stripes") return Encoding::kTernaryStripes;
-  throw ModelLoadError(
-      concat("[tensor] unknown encoding '", name, "'; known are plain, ternary_masters, ternary_stripes"));
+  throw ModelLoadError(concat("[tensor] unknown encoding '", name,
+                              "'; known are plain, ternary_masters, ternary_trits, ternary_stripes"));
 }
 
 RopeConfig::Scaling parse_scaling(const std::string& name) {
@@ -176,6 +178,11 @@ void bind_model(py::module_& module) {
              return std::const_pointer_cast<Model>(Model::create(config, source));
            }),
            py::arg("config"), py::arg("source"))
+      .def_property_readonly("name", &Model::name)
+      .def_property_readonly("input_shape", [](const Model& model) { return py::tuple(py::cast(model.input_shape())); })
+      .def_property_readonly("output_shape",
+                             [](const Model& model) { return py::tuple(py::cast(model.output_shape())); })
+      .def_property_readonly("is_language_model", &Model::is_language_model)
       .def_property_readonly("config", [](const Model& model) { return model.config(); })
       .def_property_readonly("parameter_count", &Model::parameter_count)
       .def_property_readonly("ternary_parameter_count", &Model::ternary_parameter_count)

@@ -8,6 +8,7 @@ namespace tritium::python {
 // Python's error classes (tritium.errors) for ours.
 void bind_errors(pybind11::module_& module);
 void bind_model(pybind11::module_& module);
+void bind_network(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
 
 }  // namespace tritium::python

@@ -1,5 +1,6 @@
-"""Tritium runs ternary (BitNet b1.58) language models."""
+"""Tritium runs ternary (BitNet b1.58) models: language models and plain networks."""
 
+from . import layers
 from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
 from .chat import ChatFormat, Message
 from .conversation import Conversation
@@ -13,7 +14,8 @@ from .errors import (
     TritiumError,
 )
 from .llm import LLM
-from .model import Model, load
+from .model import LanguageModel, Model, load
+from .network import build_model
 from .perplexity import Perplexity, measure_perplexity
 from .sampling import SamplingOptions
 from .streaming import GenerationResult, TextChunk, Timings, TokenLogprob
@@ -28,6 +30,7 @@ __all__ = [
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
+    "LanguageModel",
     "MemoryLimitError",
     "MemoryUsage",
     "Message",
@@ -43,6 +46,8 @@ __all__ = [
     "Tokenizer",
     "TritiumError",
     "__version__",
+    "build_model",
+    "layers",
     "load",
     "measure_perplexity",
 ]

@@ -106,10 +106,10 @@ class TensorSource:
         self,
         name: str,
         *,
-        dtype: str,  # "float32" | "float16" | "bfloat16" | "uint8"
+        dtype: str,  # "float32" | "float16" | "bfloat16" | "uint8" | "int8"
         # "plain" (used as it is) | "ternary_masters" (floats that stand for ternary weights) |
         encoding: str,
-        # "ternary_stripes" (2-bit codes, four stripes of rows)
+        # "ternary_trits" (int8) | "ternary_stripes" (2-bit codes, four stripes of rows)
         shape: Sequence[int],  # as stored: (ceil(rows / 4), columns) for ternary_stripes
         file: MappedFile,
         offset: int,  # bytes from the start of the file
@@ -124,15 +124,33 @@ class TensorSource:
     def names(self) -> list[str]: ...
 
 class Model:
-    """A model: configuration, tensors and operator graph. Immutable."""
+    """A model: tensors and operator graph, and the configuration of a language model. Immutable.
+    NetworkBuilder makes plain networks.
+    """
 
     def __init__(self, config: ModelConfig, source: TensorSource) -> None:
-        """ModelLoadError if tensors are missing or have no place in the model, one has a wrong
-        shape or dtype, or a
-        scale is not finite."""
+        """A language model. ModelLoadError if tensors are missing or have no place in the model,
+        one has a wrong shape or dtype, or a scale is not finite.
+        """
 
     @property
-    def config(self) -> ModelConfig: ...
+    def name(self) -> str:
+        """Of a language model, its architecture."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample; () for a language model, one token id."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one sample's result; (vocab_size,) for a language model."""
+
+    @property
+    def is_language_model(self) -> bool: ...
+    @property
+    def config(self) -> ModelConfig:
+        """BatchProcessingError if this is no language model."""
+
     @property
     def parameter_count(self) -> int: ...
     @property
@@ -144,6 +162,40 @@ class Model:
     @property
     def graph(self) -> str:
         """The operator graph as text, one operator a line."""
+
+class NetworkValue:
+    """What a layer of a network takes and gives."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+
+class NetworkBuilder:
+    """Describes a network layer by layer; see csrc/model/network_builder.h. Weights are tensors of
+    the source, named "<name>.weight", "<name>.bias", "<name>.weight_scale". ModelLoadError if
+    shapes do not fit, from the call that adds the layer.
+    """
+
+    def __init__(self, name: str, input_shape: Sequence[int], source: TensorSource) -> None: ...
+    @property
+    def input(self) -> NetworkValue: ...
+    def ternary_linear(
+        self, x: NetworkValue, name: str, outputs: int, scale_direction: str = "multiply"
+    ) -> NetworkValue: ...
+    def dense_linear(self, x: NetworkValue, name: str, outputs: int) -> NetworkValue: ...
+    def rms_norm(self, x: NetworkValue, name: str, eps: float) -> NetworkValue: ...
+    def layer_norm(self, x: NetworkValue, name: str, eps: float) -> NetworkValue: ...
+    def activation(
+        self,
+        x: NetworkValue,
+        kind: str,  # "relu" | "relu2" | "silu" | "gelu"
+        name: str = "",
+    ) -> NetworkValue: ...
+    def softmax(self, x: NetworkValue, name: str = "") -> NetworkValue: ...
+    def add(self, x: NetworkValue, z: NetworkValue, name: str = "") -> NetworkValue: ...
+    def flatten(self, x: NetworkValue) -> NetworkValue: ...
+    def build(self, output: NetworkValue) -> Model:
+        """ModelLoadError if tensors are missing or left over. The builder is empty afterwards."""
 
 class MemoryUsage:
     """Bytes that an engine has allocated; mapped files are not counted."""
@@ -263,6 +315,9 @@ class InferenceEngine:
 
     def infer(self, model: Model, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Logits (tokens, vocab_size) of one sequence of ids (tokens,)."""
+
+    def infer_samples(self, model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Results (..., *output_shape) of a network for samples (..., *input_shape)."""
 
     def measure_limits(self, bytes: int) -> DeviceLimits:
         """Measured now, in a fraction of a second; so many bytes are allocated and read for it."""
@@ -406,6 +461,28 @@ class KernelSet:
     def gate(
         self, gate: NDArray[np.float32], up: NDArray[np.float32], activation: str
     ) -> NDArray[np.float32]: ...
+    def activate(self, x: NDArray[np.float32], activation: str) -> NDArray[np.float32]: ...
+    def softmax(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """x (rows, K) -> (rows, K)."""
+
+    def layer_norm(
+        self,
+        x: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+        eps: float,
+    ) -> NDArray[np.float32]:
+        """x (rows, K), weight (K,), bias (K,) -> (rows, K)."""
+
+    def dequantize_rows(
+        self,
+        acc: NDArray[np.int32],
+        scale: NDArray[np.float32],
+        step: NDArray[np.float32],
+        divides: bool,
+    ) -> NDArray[np.float32]:
+        """acc (tokens, N), scale (N,), step (tokens,) -> (tokens, N)."""
+
     def rope(
         self, x: NDArray[np.float32], cosine: NDArray[np.float32], sine: NDArray[np.float32]
     ) -> NDArray[np.float32]:

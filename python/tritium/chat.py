@@ -13,7 +13,7 @@ from .errors import BatchProcessingError, ModelLoadError
 from .loaders.json_text import read_object, shown
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model import LanguageModel
     from .tokenizer import Tokenizer
 
 Message: TypeAlias = "Mapping[str, Any]"
@@ -76,7 +76,7 @@ def check_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return checked
 
 
-def find_chat_format(model: Model, tokenizer: Tokenizer) -> ChatFormat:
+def find_chat_format(model: LanguageModel, tokenizer: Tokenizer) -> ChatFormat:
     """The format of a checkpoint: its own template, or what is known of it.
 
     ModelLoadError if it has none: a base model continues text and does not chat.
@@ -153,7 +153,7 @@ def _render_bitnet_2b(messages: Sequence[Message], *, add_generation_prompt: boo
     return "".join(["<|begin_of_text|>", *turns, "Assistant: " if add_generation_prompt else ""])
 
 
-def _is_bitnet_2b(model: Model, tokenizer: Tokenizer) -> bool:
+def _is_bitnet_2b(model: LanguageModel, tokenizer: Tokenizer) -> bool:
     """Whether this is that model, by its architecture, its sizes and its tokens."""
     config = model.config
     sizes = (config.hidden_size, config.layers, config.vocab_size)
@@ -227,7 +227,7 @@ def _read_text(file: Path) -> str:
         ) from None
 
 
-def _special_tokens(model: Model, tokenizer: Tokenizer) -> dict[str, str]:
+def _special_tokens(model: LanguageModel, tokenizer: Tokenizer) -> dict[str, str]:
     """bos_token, eos_token and the like, as templates name them."""
     found: dict[str, str] = {}
     for name in (_SPECIAL_TOKENS, _TOKENIZER_CONFIG):

@@ -10,11 +10,10 @@ import numpy as np
 
 from . import _core
 from .errors import BatchProcessingError
+from .model import LanguageModel, Model
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-    from .model import Model
 
 
 class InferenceEngine:
@@ -74,14 +73,57 @@ class InferenceEngine:
         return self.core.kernel_set
 
     def infer(self, model: Model, x: ArrayLike) -> NDArray[np.float32]:
-        """Logits of one sequence.
+        """What a model gives for x, as float32 in memory of its own.
 
-        x: token ids, integers of shape (tokens,), each in [0, vocab_size). Returns float32 (tokens,
-        vocab_size). BatchProcessingError if x is empty, longer than the model's context, or holds
-        something else.
+        For a network, x is a sample of model.input_shape or a batch (n, *input_shape), real
+        numbers of any type, converted to float32; the result is model.output_shape or (n,
+        *output_shape). A sample's result does not depend on the samples beside it.
+
+        For a language model, x is one sequence of token ids, integers (tokens,), each in [0,
+        vocab_size); the result is its logits (tokens, vocab_size).
+
+        BatchProcessingError if x is empty, longer than the model's context, of another shape, or
+        holds something else.
         """
-        ids = as_token_ids(x, vocab_size=model.config.vocab_size, where="infer")
-        return self.core.infer(model.core, np.asarray(ids, dtype=np.int32))
+        if isinstance(model, LanguageModel):
+            ids = as_token_ids(x, vocab_size=model.config.vocab_size, where="infer")
+            return self.core.infer(model.core, np.asarray(ids, dtype=np.int32))
+        samples = as_samples(x, shape=model.input_shape, where="infer")
+        return self.core.infer_samples(model.core, samples)
+
+    def infer_batch(self, model: Model, items: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
+        """What `infer` gives for each item, in order.
+
+        Items are samples or batches, of any numbers of samples; those of a network run together,
+        and their results are parts of one array. Items of a language model are sequences and run
+        one after the other. BatchProcessingError as for `infer`; it names the item.
+        """
+        if isinstance(model, LanguageModel):
+            sequences = [
+                as_token_ids(
+                    item, vocab_size=model.config.vocab_size, where=f"infer_batch, item {place}"
+                )
+                for place, item in enumerate(items)
+            ]
+            return [self.core.infer(model.core, np.asarray(ids, np.int32)) for ids in sequences]
+        shape = model.input_shape
+        samples = [
+            as_samples(item, shape=shape, where=f"infer_batch, item {place}")
+            for place, item in enumerate(items)
+        ]
+        if not samples:
+            return []
+        together = np.concatenate([item.reshape(-1, *shape) for item in samples])
+        results = self.core.infer_samples(model.core, together)
+        outputs, first = [], 0
+        for item in samples:
+            if item.ndim == len(shape):
+                outputs.append(results[first])
+                first += 1
+            else:
+                outputs.append(results[first : first + len(item)])
+                first += len(item)
+        return outputs
 
     def plan(
         self,
@@ -100,6 +142,30 @@ class InferenceEngine:
     def memory_usage(self) -> _core.MemoryUsage:
         """Bytes in use now, by kind."""
         return self.core.memory_usage()
+
+
+def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[np.float32]:
+    """x as contiguous float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy
+    where it is that already.
+
+    BatchProcessingError, its message beginning with [where], if it is not.
+    """
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        raise BatchProcessingError(
+            f"[{where}] samples must all have the shape {shape}, got rows of different lengths"
+        ) from None
+    if array.dtype.kind not in "fiub":
+        raise BatchProcessingError(f"[{where}] samples must be real numbers, got {array.dtype}")
+    if array.shape != shape and array.shape[1:] != shape:
+        raise BatchProcessingError(
+            f"[{where}] the model takes a sample of shape {shape} or a batch "
+            f"(n, {', '.join(map(str, shape))}), got shape {array.shape}"
+        )
+    if array.size == 0:
+        raise BatchProcessingError(f"[{where}] 0 samples given, at least 1 is needed")
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def as_token_ids(values: ArrayLike | Sequence[int], *, vocab_size: int, where: str) -> list[int]:

@@ -19,7 +19,7 @@ from .conversation import Conversation
 from .engine import InferenceEngine, as_token_ids
 from .errors import BatchProcessingError, ModelLoadError
 from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
-from .model import Model, load
+from .model import LanguageModel, Model, load
 from .sampling import SamplingOptions
 from .slots import FedSequence, Slots
 from .streaming import GenerationResult, TextBuilder, TextChunk, join
@@ -70,9 +70,7 @@ class LLM:
         kv_dtype: str = "f16",
         head: str = "auto",
     ) -> None:
-        self._model = (
-            source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
-        )
+        self._model = _language_model(source_or_model)
         self._tokenizer = self._load_tokenizer()
         self._engine = InferenceEngine(
             device,
@@ -105,7 +103,7 @@ class LLM:
         return Tokenizer.from_file(file, vocab_size=self._model.config.vocab_size)
 
     @property
-    def model(self) -> Model:
+    def model(self) -> LanguageModel:
         return self._model
 
     @property
@@ -480,6 +478,16 @@ def _is_batch(prompt: Prompt | Sequence[Prompt]) -> bool:
             f"[prompt] got {type(prompt).__name__}, must be text, token ids or a list of these"
         )
     return len(prompt) > 0 and isinstance(prompt[0], (str, Sequence, np.ndarray))
+
+
+def _language_model(source_or_model: str | Path | Model | None) -> LanguageModel:
+    model = source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
+    if not isinstance(model, LanguageModel):
+        raise ModelLoadError(
+            f"[llm] {model.name!r} is a network that takes samples of shape {model.input_shape}, "
+            "a language model is needed; InferenceEngine.infer runs networks"
+        )
+    return model
 
 
 def _check_count(name: str, value: int, low: int, high: int | None) -> None:

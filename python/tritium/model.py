@@ -1,9 +1,10 @@
-"""What `tritium.load` returns, and from where it can load."""
+"""What `tritium.load` and `tritium.build_model` return, and from where one can load."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,39 @@ DEMO = "demo"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A language model that was loaded: immutable, shared by any number of engines."""
+    """A model: immutable, shared by any number of engines.
+
+    `build_model` gives one that takes samples of floats, `load` a LanguageModel.
+    """
 
     core: _core.Model
-    name: str  # the folder's name, the hub id, or "demo"
+    name: str
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample, without the batch; () for a language model: one token id."""
+        return self.core.input_shape
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one sample's result; (vocab_size,) for a language model: its logits."""
+        return self.core.output_shape
+
+    @property
+    def parameter_count(self) -> int:
+        return self.core.parameter_count
+
+    def __repr__(self) -> str:
+        return (
+            f"<tritium.Model {self.name!r}: {self.input_shape} -> {self.output_shape}, "
+            f"{self.parameter_count:,} parameters, {self.core.weight_form}>"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LanguageModel(Model):
+    """A language model that was loaded. Its name is the folder's, the hub id, or "demo"."""
+
     folder: Path
     tokenizer_file: Path | None  # tokenizer.json; None: the model works on token ids only
     generation_config: dict[str, Any]  # generation_config.json, empty without one
@@ -38,14 +68,14 @@ class Model:
     def __repr__(self) -> str:
         config = self.config
         return (
-            f"<tritium.Model {self.name!r}: {config.architecture}, {config.layers} layers of "
-            f"{config.hidden_size}, {self.core.parameter_count:,} parameters, "
-            f"{self.core.weight_form}>"
+            f"<tritium.LanguageModel {self.name!r}: {config.architecture}, "
+            f"{config.layers} layers of {config.hidden_size}, "
+            f"{self.parameter_count:,} parameters, {self.core.weight_form}>"
         )
 
 
-def load(source: str | os.PathLike[str] | None = None, *, mmap: bool = True) -> Model:
-    """Load a model. Its files are mapped; no weight is copied or converted here.
+def load(source: str | os.PathLike[str] | None = None, *, mmap: bool = True) -> LanguageModel:
+    """Load a language model. Its files are mapped; no weight is copied or converted here.
 
     `source` is the path of a Hugging Face folder or of a .safetensors file in one, a hub id
     ("org/name" or "org/name@revision"), or None or "demo" for the model that comes with the
@@ -79,7 +109,7 @@ def load(source: str | os.PathLike[str] | None = None, *, mmap: bool = True) -> 
     return _load_folder(folder, str(hub_id), mmap=mmap)
 
 
-def _load_path(path: Path, *, mmap: bool) -> Model:
+def _load_path(path: Path, *, mmap: bool) -> LanguageModel:
     if path.is_dir():
         return _load_folder(path, path.resolve().name, mmap=mmap)
     if path.suffix == ".safetensors":
@@ -90,11 +120,13 @@ def _load_path(path: Path, *, mmap: bool) -> Model:
     )
 
 
-def _load_folder(folder: Path, name: str, *, mmap: bool, weights: Path | None = None) -> Model:
+def _load_folder(
+    folder: Path, name: str, *, mmap: bool, weights: Path | None = None
+) -> LanguageModel:
     core, config = load_folder(folder, weights=weights, mmap=mmap)
     defaults = read_generation_defaults(folder, config.values, config.model.vocab_size)
     tokenizer = folder / "tokenizer.json"
-    return Model(
+    return LanguageModel(
         core=core,
         name=name,
         folder=folder,

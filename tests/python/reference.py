@@ -171,11 +171,13 @@ def ternary_matmul(trits: NDArray[np.int8], q: NDArray[np.int8]) -> NDArray[np.i
     return (q.astype(np.float64) @ trits.astype(np.float64).T).astype(np.int64)
 
 
-def multiplier(absmax: Floats, scale: np.float32, divides: bool = False) -> Floats:
-    """Absmax a (T,) -> what turns sums into outputs (T,).
+def multiplier(absmax: Floats, scale: np.float32 | Floats, divides: bool = False) -> Floats:
+    """Absmax a (T,) -> what turns sums into outputs, (T,), or (T, N) for scales (N,).
 
     scale * (a / 127), or a / (127 * scale) where the scale divides.
     """
+    if scale.ndim:
+        absmax = absmax[:, None]
     if divides:
         return absmax / (F32(127) * scale)
     return scale * (absmax / F32(127))
@@ -187,11 +189,11 @@ def dequantize(
     bias: Floats | None = None,
     residual: Floats | None = None,
 ) -> Floats:
-    """Sums (T, N), multiplier (T,) -> float32(acc) * multiplier (T, N).
+    """Sums (T, N), multiplier (T,) or (T, N) -> float32(acc) * multiplier (T, N).
 
     Then + bias (N,) and then + residual (T, N), where there are any.
     """
-    y = acc.astype(F32) * multiplier[:, None]
+    y = acc.astype(F32) * (multiplier if multiplier.ndim == 2 else multiplier[:, None])
     if bias is not None:
         y = y + bias
     if residual is not None:
@@ -211,14 +213,67 @@ def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
 
 
 def activate(x: Floats, activation: str) -> Floats:
-    """relu2: max(x, 0)^2; silu: x / (1 + exp(-x))."""
+    """relu: max(x, 0); relu2: its square; silu: x / (1 + exp(-x)); gelu: see there."""
+    if activation == "relu":
+        return np.where(x > 0, x, F32(0))
     if activation == "relu2":
         positive: Floats = np.where(x > 0, x, F32(0))
         return positive * positive
     if activation == "silu":
         silu: Floats = x / (F32(1) + exp(-x))
         return silu
-    raise ValueError(f"unknown activation {activation!r}: relu2 and silu are known")
+    if activation == "gelu":
+        return gelu(x)
+    raise ValueError(f"unknown activation {activation!r}: relu, relu2, silu and gelu are known")
+
+
+GELU_SHIFT = F32(3.5)
+GELU_LARGEST = F32(16)  # beyond it the tail is 0
+GELU_POLYNOMIAL = [
+    F32(float.fromhex(c))
+    for c in (
+        "0x1.e36caep-14", "0x1.c3563ap-12", "-0x1.0301f8p-11", "-0x1.a0e89ap-9", "0x1.a96c24p-8",
+        "0x1.1d345ep-6", "-0x1.db5a14p-4", "0x1.42fec4p-2", "-0x1.219150p-1", "0x1.7d241ap-1",
+    )
+]  # fmt: skip
+
+
+def gelu(x: Floats) -> Floats:
+    """x times the normal distribution at x ("erf" form), within 6 units in the last place.
+
+    max(x, 0) - a * distribution(-a) for a = |x|. The distribution is exp(-a^2 / 2) times a smooth
+    function, u * p(t) with u = 1 / (a + 3.5) and t = 1 - 7 u in ±1. What a^2 loses when it is
+    rounded would be magnified by the exponential, so it is put back as a factor.
+    """
+    a = np.where(np.abs(x) < GELU_LARGEST, np.abs(x), GELU_LARGEST)
+    u = F32(1) / (a + GELU_SHIFT)
+    t = fma(u, -2 * GELU_SHIFT, F32(1))
+    p = np.full_like(t, GELU_POLYNOMIAL[0])
+    for coefficient in GELU_POLYNOMIAL[1:]:
+        p = fma(p, t, coefficient)
+    w = (a * u) * p
+    square = a * a
+    lost = fma(a, a, -square)
+    w = fma(F32(-0.5) * w, lost, w)
+    y = np.where(x > 0, x, F32(0)) - w * exp(F32(-0.5) * square)
+    return np.where(np.isnan(x), x, y)
+
+
+def softmax(x: Floats) -> Floats:
+    """(T, K) -> (T, K): exp(x - max(x)) divided by its sum over lanes. NaN makes a row NaN."""
+    with np.errstate(invalid="ignore"):
+        p = exp(x - (np.fmax.reduce(x, axis=-1, initial=F32(-np.inf)) + F32(0))[:, None])
+        y: Floats = p / lane_sum(p)[:, None]
+    return y
+
+
+def layer_norm(x: Floats, weight: Floats, bias: Floats | None, eps: float) -> Floats:
+    """(T, K) -> (T, K): (d * r) * weight + bias, d = x - mean, r = 1 / sqrt(mean(d^2) + eps)."""
+    count = F32(x.shape[-1])
+    d = x - (lane_sum(x) / count)[:, None]
+    r = F32(1) / np.sqrt(lane_sum(d * d) / count + F32(eps))
+    y: Floats = (d * r[:, None]) * weight
+    return y if bias is None else y + bias
 
 
 def gate(gate: Floats, up: Floats, activation: str) -> Floats:
@@ -386,10 +441,10 @@ def attention(q: Floats, k: Floats, v: Floats, kv_dtype: str = "f16") -> Floats:
 
 @dataclass(frozen=True)
 class TernaryLinear:
-    """Weights (N, K) in {-1, 0, 1} and their scale."""
+    """Weights (N, K) in {-1, 0, 1} and their scale, or one for each row."""
 
     trits: NDArray[np.int8]
-    scale: np.float32
+    scale: np.float32 | Floats  # or (N,)
     divides: bool = False
     bias: Floats | None = None  # (N,), added after the scale
     norm: Floats | None = None  # (K,), weights of a norm in front

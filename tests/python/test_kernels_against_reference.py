@@ -6,6 +6,7 @@ padding, and those of real models.
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_rms_norm_has_the_bits_of_the_reference(kernels: _core.KernelSet, column
         assert_same_bits(kernels.rms_norm(x, weight, 1e-5), ref.rms_norm(x, weight, 1e-5))
 
 
-@pytest.mark.parametrize("activation", ["relu2", "silu"])
+@pytest.mark.parametrize("activation", ["relu", "relu2", "silu", "gelu"])
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 100, 6912])
 def test_gates_have_the_bits_of_the_reference(
     kernels: _core.KernelSet, count: int, activation: str
@@ -201,6 +202,72 @@ def test_silu_has_the_bits_of_the_reference_over_the_whole_range_of_exp(
     gate = np.linspace(-120, 120, 100_003).astype(F32)
     up = np.ones_like(gate)
     assert_same_bits(kernels.gate(gate, up, "silu"), ref.gate(gate, up, "silu"))
+
+
+SPECIAL = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3e38, -3e38], F32)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu2", "silu", "gelu"])
+def test_activations_have_the_bits_of_the_reference(
+    kernels: _core.KernelSet, activation: str
+) -> None:
+    x = np.linspace(-20, 20, 100_003).astype(F32)
+    assert_same_bits(kernels.activate(x, activation), ref.activate(x, activation))
+    with np.errstate(all="ignore"):
+        expected = ref.activate(SPECIAL, activation)
+    np.testing.assert_array_equal(kernels.activate(SPECIAL, activation), expected)
+
+
+def test_gelu_lies_within_6_units_in_the_last_place_of_the_true_value(
+    kernels: _core.KernelSet,
+) -> None:
+    x = np.concatenate([np.linspace(-12.9, 13, 20_001), np.geomspace(1e-30, 1, 2000)]).astype(F32)
+    true = np.array([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.astype(np.float64)])
+    errors = np.abs(kernels.activate(x, "gelu") - true) / np.spacing(np.abs(true).astype(F32))
+    assert errors.max() < 6
+    assert np.abs(kernels.activate(np.linspace(-40, -12.9, 999, dtype=F32), "gelu")).max() < 2**-120
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_softmax_has_the_bits_of_the_reference(kernels: _core.KernelSet, columns: int) -> None:
+    for magnitude in (1e-3, 1.0, 30.0, 1e30):
+        x = floats(columns, 3, columns) * F32(magnitude)
+        x[1, columns // 2] = -np.inf if columns > 1 else 0
+        assert_same_bits(kernels.softmax(x), ref.softmax(x))
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf])
+def test_softmax_of_a_row_with_nan_or_infinity_is_nan(
+    kernels: _core.KernelSet, special: float
+) -> None:
+    x = floats(1, 2, 37)
+    x[0, 20] = special
+    y = kernels.softmax(x)
+    assert np.isnan(y[0]).any()
+    np.testing.assert_array_equal(y, ref.softmax(x))
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_layer_norm_has_the_bits_of_the_reference(kernels: _core.KernelSet, columns: int) -> None:
+    weight, bias = floats(1, columns), floats(2, columns)
+    for magnitude in (1e-6, 1.0, 1e6):
+        x = (floats(columns, 3, columns) + F32(2)) * F32(magnitude)
+        for added in (None, bias):
+            expected = ref.layer_norm(x, weight, added, 1e-5)
+            assert_same_bits(kernels.layer_norm(x, weight, added, 1e-5), expected)
+
+
+@pytest.mark.parametrize("divides", [False, True])
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 15, 16, 17, 100])
+def test_scales_of_rows_round_like_the_reference(
+    kernels: _core.KernelSet, rows: int, divides: bool
+) -> None:
+    acc = np.random.default_rng(rows).integers(-(2**30), 2**30, (3, rows), dtype=np.int32)
+    scale, absmax = np.abs(floats(1, rows)) + F32(0.1), np.array([1e-3, 7.0, 1e20], F32)
+    expected = ref.dequantize(acc, ref.multiplier(absmax, scale, divides))
+    step = absmax if divides else absmax / F32(127)
+    got = kernels.dequantize_rows(acc, F32(127) * scale if divides else scale, step, divides)
+    assert_same_bits(got, expected)
 
 
 @pytest.mark.parametrize("half", [1, 3, 4, 7, 8, 9, 16, 50, 64])

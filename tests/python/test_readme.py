@@ -15,7 +15,7 @@ from chat_folders import write_chat_folder
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "docs" / "chat.md", ROOT / "docs" / "benchmarks.md"]
+PAGES = [README, *(ROOT / "docs" / name for name in ("chat.md", "benchmarks.md", "networks.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -55,7 +55,7 @@ def folder(tmp_path):
 def test_each_page_has_examples_in_both_languages():
     for page in PAGES:
         assert blocks(page, "python")
-        assert blocks(page, "console")
+        assert blocks(page, "console", "cpp")
 
 
 def test_the_readme_begins_with_the_two_commands():

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._core import RopeConfig
 from ..engine import InferenceEngine
-from ..model import Model, load
+from ..model import LanguageModel, load
 from ..tokenizer import find_tokenizer_file
 from .arguments import add_model_options, add_switch
 
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def describe_model(
-    model: Model,
+    model: LanguageModel,
     engine: InferenceEngine,
     *,
     context_size: int | None = None,

@@ -294,7 +294,8 @@ TEST(InferenceEngine, InfersTheLogitsOfASession) {
 TEST(InferenceEngine, RefusesInputsThatDoNotFit) {
   auto engine = make_engine();
   const auto model = tiny_model();
-  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, {}); }), "0 tokens given"));
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::span<const int32_t>()); }),
+                       "0 tokens given"));
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>(301, 0)); }),
                        "301 tokens given"));
   EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { engine->infer(model, std::vector<int32_t>{500}); }),

@@ -35,8 +35,8 @@ TEST(Dispatch, EverySetHasEveryKernel) {
   for (const KernelSet* set : all_sets()) {
     EXPECT_TRUE(set->quantize && set->dequantize && set->dense_matmul && set->widen && set->rms_norm && set->add &&
                 set->gate && set->rope && set->narrow && set->quantize_query && set->attend_page_f16 &&
-                set->attend_page_int8 && set->merge_attention && set->finish_attention && set->pack_head &&
-                set->scan_head)
+                set->attend_page_int8 && set->merge_attention && set->finish_attention && set->dequantize_rows &&
+                set->activate && set->softmax && set->layer_norm && set->pack_head && set->scan_head)
         << set->name;
   }
 }

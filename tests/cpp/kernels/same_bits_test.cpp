@@ -392,6 +392,102 @@ TEST_P(AttendTest, QuantizeQueryGivesTheSameBitsAsScalar) {
   }
 }
 
+constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kRelu2, Activation::kSilu,
+                                       Activation::kGelu};
+
+// Floats of every exponent and sign, with zeros, infinities and NaN among them.
+std::vector<float> floats_of_every_kind() {
+  std::vector<float> values;
+  for (uint64_t bits = 0; bits <= 0xFFFFFFFFu; bits += 0x10001u * 13) values.push_back(float_of(uint32_t(bits)));
+  return values;
+}
+
+TEST_P(KernelSetTest, ActivateGivesTheSameBitsAsScalarForFloatsOfEveryKind) {
+  const std::vector<float> x = floats_of_every_kind();
+  const int64_t count = static_cast<int64_t>(x.size());
+  for (Activation activation : kActivations) {
+    auto got = poisoned(count), wanted = poisoned(count);
+    set().activate(x.data(), activation, count, got.data());
+    scalar().activate(x.data(), activation, count, wanted.data());
+    ASSERT_TRUE(same_bits(got, wanted)) << static_cast<int>(activation);
+    std::vector<float> in_place = x;
+    set().activate(in_place.data(), activation, count, in_place.data());
+    ASSERT_TRUE(same_bits(in_place, wanted)) << static_cast<int>(activation);
+  }
+}
+
+TEST_P(KernelSetTest, GateWithActivationIsActivateTimesUp) {
+  Numbers numbers(21);
+  for (Activation activation : kActivations) {
+    const auto x = numbers.floats(100, 8.0f), up = numbers.floats(100);
+    auto got = poisoned(100), activated = poisoned(100);
+    set().gate(x.data(), up.data(), activation, 100, got.data());
+    set().activate(x.data(), activation, 100, activated.data());
+    for (size_t i = 0; i < up.size(); ++i) activated[i] *= up[i];
+    ASSERT_TRUE(same_bits(got, activated)) << static_cast<int>(activation);
+  }
+}
+
+TEST_P(KernelSetTest, SoftmaxGivesTheSameBitsAsScalar) {
+  Numbers numbers(22);
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (int64_t count : kCounts) {
+    for (float scale : {1.0f, 1e-38f, 100.0f, 3e38f, 0.0f}) {
+      for (float special : {0.25f, nan, infinity, -infinity}) {
+        auto x = numbers.floats(count, scale);
+        if (special != 0.25f) x[static_cast<size_t>(numbers.integer(0, count - 1))] = special;
+        auto got = poisoned(count), wanted = poisoned(count);
+        set().softmax(x.data(), count, got.data());
+        scalar().softmax(x.data(), count, wanted.data());
+        ASSERT_TRUE(same_bits(got, wanted)) << count << " of " << scale << " with " << special;
+        set().softmax(x.data(), count, x.data());
+        ASSERT_TRUE(same_bits(x, wanted)) << count;
+      }
+    }
+  }
+}
+
+TEST_P(KernelSetTest, LayerNormGivesTheSameBitsAsScalar) {
+  Numbers numbers(23);
+  for (int64_t count : kCounts) {
+    for (float scale : {1.0f, 1e-38f, 1e18f, 3e38f, 0.0f}) {
+      auto x = numbers.floats(count, scale);
+      for (float& value : x) value += 3.0f * scale;
+      const auto weight = numbers.floats(count), bias = numbers.floats(count);
+      for (const float* added : {static_cast<const float*>(nullptr), bias.data()}) {
+        auto got = poisoned(count), wanted = poisoned(count);
+        set().layer_norm(x.data(), weight.data(), added, count, 1e-5f, got.data());
+        scalar().layer_norm(x.data(), weight.data(), added, count, 1e-5f, wanted.data());
+        ASSERT_TRUE(same_bits(got, wanted)) << count << " of " << scale;
+      }
+    }
+  }
+}
+
+TEST_P(KernelSetTest, DequantizeRowsGivesTheBitsOfDequantizeWithTheMultiplierOfEachRow) {
+  Numbers numbers(24);
+  for (int64_t count : kCounts) {
+    std::vector<int32_t> acc(static_cast<size_t>(count));
+    for (int32_t& value : acc) value = static_cast<int32_t>(numbers.integer(-(1 << 30), 1 << 30));
+    auto scale = numbers.floats(count);
+    for (float& value : scale) value = value * value + 1e-3f;
+    const auto bias = numbers.floats(count), residual = numbers.floats(count, 100.0f);
+    for (bool divides : {false, true}) {
+      for (bool more : {false, true}) {
+        auto got = poisoned(count), wanted = poisoned(count);
+        set().dequantize_rows(acc.data(), count, {scale.data(), 1.7e-3f, divides}, more ? bias.data() : nullptr,
+                              more ? residual.data() : nullptr, got.data());
+        for (size_t i = 0; i < acc.size(); ++i) {
+          const float multiplier = divides ? 1.7e-3f / scale[i] : scale[i] * 1.7e-3f;
+          scalar().dequantize(&acc[i], 1, multiplier, more ? &bias[i] : nullptr, more ? &residual[i] : nullptr,
+                              &wanted[i]);
+        }
+        ASSERT_TRUE(same_bits(got, wanted)) << count << (divides ? " divides" : "");
+      }
+    }
+  }
+}
+
 TEST_P(KernelSetTest, MergeAndFinishAttentionGiveTheSameBitsAsScalar) {
   Numbers numbers(14);
   for (int64_t head_dim : {1, 7, 8, 9, 64, 100, 128}) {

@@ -14,7 +14,7 @@ INSTANTIATE_TEST_SUITE_P(, SelfCheckTest, ::testing::ValuesIn(all_sets()), set_n
 TEST_P(SelfCheckTest, FindsNoDifferenceInACompiledSet) {
   for (uint64_t seed : {0, 1, 2}) {
     const auto checks = check_kernel_set(set(), seed);
-    ASSERT_EQ(checks.size(), 16 + 3 * formats_of(set()).size());
+    ASSERT_EQ(checks.size(), 20 + 3 * formats_of(set()).size());
     for (const KernelCheck& check : checks) {
       EXPECT_GT(check.problems, 10) << check.kernel;
       EXPECT_EQ(check.first_difference, "") << check.kernel;
@@ -194,6 +194,45 @@ const WrongKernel kWrongKernels[] = {
        set.finish_attention = [](const AttentionPart& total, int64_t head_dim, float* y) {
          const float reciprocal = 1.0f / total.sum;
          for (int64_t d = 0; d < head_dim; ++d) y[d] = total.values[d] * reciprocal;
+       };
+     }},
+    {"dequantize_rows",
+     [](KernelSet& set) {  // scales the sum before it multiplies the step
+       set.dequantize_rows = [](const int32_t* acc, int64_t count, const RowScales& scales, const float* bias,
+                                const float* residual, float* y) {
+         scalar().dequantize_rows(acc, count, scales, bias, residual, y);
+         if (scales.divides || bias || residual) return;
+         for (int64_t i = 0; i < count; ++i) y[i] = static_cast<float>(acc[i]) * scales.scale[i] * scales.step;
+       };
+     }},
+    {"activate",
+     [](KernelSet& set) {  // a gelu that is the other one, with tanh
+       set.activate = [](const float* x, Activation activation, int64_t count, float* y) {
+         if (activation != Activation::kGelu) return scalar().activate(x, activation, count, y);
+         for (int64_t i = 0; i < count; ++i) {
+           y[i] = 0.5f * x[i] * (1.0f + std::tanh(0.7978845608f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+         }
+       };
+     }},
+    {"softmax",
+     [](KernelSet& set) {  // forgets the maximum
+       set.softmax = [](const float* x, int64_t count, float* y) {
+         float sum = 0.0f;
+         for (int64_t i = 0; i < count; ++i) sum += y[i] = std::exp(x[i]);
+         for (int64_t i = 0; i < count; ++i) y[i] /= sum;
+       };
+     }},
+    {"layer_norm",
+     [](KernelSet& set) {  // the variance in one pass
+       set.layer_norm = [](const float* x, const float* weight, const float* bias, int64_t count, float eps, float* y) {
+         float sum = 0.0f, squares = 0.0f;
+         for (int64_t i = 0; i < count; ++i) {
+           sum += x[i];
+           squares += x[i] * x[i];
+         }
+         const float n = static_cast<float>(count), mean = sum / n;
+         const float r = 1.0f / std::sqrt(squares / n - mean * mean + eps);
+         for (int64_t i = 0; i < count; ++i) y[i] = (x[i] - mean) * r * weight[i] + (bias ? bias[i] : 0.0f);
        };
      }},
     {"pack_head",

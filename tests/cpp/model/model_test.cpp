@@ -44,7 +44,7 @@ TEST(Model, NamesAMissingTensor) {
   for (const char* name : {"model.embed_tokens.weight", "model.norm.weight", "model.layers.1.mlp.ffn_sub_norm.weight",
                            "model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.up_proj.weight_scale"}) {
     EXPECT_TRUE(contains(load_error(tiny_config(), tiny_source(tiny_config(), WeightForm::kPacked, 1, {name})),
-                         std::string("1 tensors that the configuration asks for are missing: ") + name));
+                         std::string("1 tensors that the model asks for are missing: ") + name));
   }
 }
 
@@ -53,7 +53,7 @@ TEST(Model, CountsAndNamesWhatIsMissing) {
   const std::string second = "model.layers.0.self_attn.k_proj.weight";
   const std::vector<std::string> names = {first, second, "model.layers.1.mlp.up_proj.weight", "model.norm.weight"};
   EXPECT_TRUE(contains(load_error(tiny_config(), tiny_source(tiny_config(), WeightForm::kMasters, 1, names)),
-                       "4 tensors that the configuration asks for are missing: " + first + ", " + second +
+                       "4 tensors that the model asks for are missing: " + first + ", " + second +
                            ", model.layers.1.mlp.up_proj.weight and 1 more"));
 }
 
@@ -120,15 +120,14 @@ TEST(Model, RefusesShapesThatDoNotFitTheConfiguration) {
   const TensorSource source = tiny_source(tiny_config(), WeightForm::kPacked);
   ModelConfig config = tiny_config();
   config.vocab_size = 102;
-  EXPECT_TRUE(contains(load_error(config, source), "has shape [101, 48], the configuration needs [102, 48]"));
+  EXPECT_TRUE(contains(load_error(config, source), "has shape [101, 48], the model needs [102, 48]"));
   config = tiny_config();
   config.intermediate_size = 85;
   EXPECT_TRUE(contains(load_error(config, source),
-                       "has shape [21, 48], the configuration needs [22, 48]: 4 rows a byte of the matrix [85, 48]"));
+                       "has shape [21, 48], the model needs [22, 48]: 4 rows a byte of the matrix [85, 48]"));
   config = tiny_config();
   config.heads = 4;
-  EXPECT_TRUE(
-      contains(load_error(config, source), "has shape [15, 48], the configuration needs [10, 48]: 4 rows a byte"));
+  EXPECT_TRUE(contains(load_error(config, source), "has shape [15, 48], the model needs [10, 48]: 4 rows a byte"));
 }
 
 TEST(Model, RefusesAScaleThatIsNotAPositiveNumber) {
@@ -148,7 +147,7 @@ TEST(Model, RefusesMoreThanOneScale) {
   TensorWriter writer;
   writer.add_floats(name, {2}, {1, 1});
   source.add(writer.source().get(name));
-  EXPECT_TRUE(contains(load_error(tiny_config(), source), "has shape [2], the configuration needs [1]"));
+  EXPECT_TRUE(contains(load_error(tiny_config(), source), "has shape [2], the model needs [1]"));
 }
 
 TEST(Model, RefusesAnUnknownFamily) {
@@ -198,7 +197,8 @@ TEST(ModelConfig, RefusesNonsenseAndNamesTheField) {
 }
 
 TEST(ModelConfig, ListsTheNamesItKnows) {
-  EXPECT_TRUE(contains(error_text<ModelLoadError>([] { parse_activation("gelu"); }), "'gelu'; known are relu2, silu"));
+  EXPECT_TRUE(contains(error_text<ModelLoadError>([] { parse_activation("tanh"); }),
+                       "'tanh'; known are relu, relu2, silu, gelu"));
   EXPECT_TRUE(contains(error_text<ModelLoadError>([] { parse_scale_direction("x"); }), "known are multiply, divide"));
 }
 

@@ -51,6 +51,22 @@ TEST(TernaryWeight, RefusesCode3WithItsPlace) {
   EXPECT_TRUE(contains(error_text<ModelLoadError>([&] { trits_of(weight); }), "code 3 at row 2, column 2"));
 }
 
+TEST(TernaryWeight, ReadsTritsAndRefusesOtherNumbersWithTheirPlace) {
+  const auto weight = [](TensorWriter& writer, const std::vector<int8_t>& trits) -> TernaryWeight {
+    writer.add("w", DType::kI8, Encoding::kTernaryTrits, {2, 3}, trits.data(), trits.size());
+    return {writer.source().get("w"), 2, 3, 1.0f, ScaleDirection::kMultiply, std::nullopt};
+  };
+  TensorWriter good;
+  const std::vector<int8_t> trits = {-1, 0, 1, 1, 1, -1};
+  EXPECT_EQ(trits_of(weight(good, trits)), trits);
+  for (int8_t wrong : {int8_t{2}, int8_t{-2}, int8_t{127}, int8_t{-128}}) {
+    TensorWriter writer;
+    const TernaryWeight bad = weight(writer, {0, 1, -1, 0, wrong, 0});
+    EXPECT_TRUE(contains(error_text<ModelLoadError>([&] { trits_of(bad); }),
+                         concat("): ", int{wrong}, " at row 1, column 1; ternary weights are -1, 0, 1")));
+  }
+}
+
 TEST(TernaryWeight, MastersAreTernarisedByTheirMeanMagnitude) {
   TensorWriter writer;
   ThreadPool threads(1);

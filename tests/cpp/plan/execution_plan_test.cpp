@@ -189,6 +189,72 @@ TEST(ExecutionPlan, RefusesImpossibleOptions) {
                        "'fast'; known are none, basic, aggressive"));
 }
 
+Graph network_graph(int values, std::vector<Operator> operators) {
+  Graph graph;
+  for (int i = 0; i < values; ++i) {
+    graph.values.push_back({std::to_string(i), ValueType::kFloat, RowKind::kTokens, 48});
+  }
+  graph.input = 0;
+  graph.output = values - 1;
+  graph.operators = std::move(operators);
+  return graph;
+}
+
+const PlanOptions kNetworkOptions = {.max_tokens = 8, .context_size = 1};
+
+TEST(ExecutionPlan, ANetworkHasNoHeadWithASmallCopy) {
+  Graph graph = network_graph(2, {{"scores", DenseLinearOp{0}, {0}, 1}});
+  graph.values[0].width = graph.values[1].width = 4096;
+  EXPECT_EQ(build_plan(graph, kNetworkOptions).options.head, HeadFormat::kFull);
+  PlanOptions options = kNetworkOptions;
+  options.head = HeadFormat::kInt8;
+  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { build_plan(graph, options); }),
+                       "head 'int8' needs a language model"));
+}
+
+TEST(FuseOperators, AppliesAnActivationWithTheProductThatItAloneReads) {
+  const ActivationOp relu{ActivationKind::kRelu};
+  const ExecutionPlan plan = build_plan(
+      network_graph(4, {{"a", TernaryLinearOp{0}, {0}, 1}, {"b", relu, {1}, 2}, {"c", TernaryLinearOp{1}, {2}, 3}}),
+      kNetworkOptions);
+  EXPECT_EQ(plan.fusions, std::vector<std::string>{"activation_into_matmul x1"});
+  EXPECT_EQ(count_steps(plan),
+            (std::map<std::string, int>{{"quantize", 2}, {"ternary_matmul_act", 1}, {"ternary_matmul", 1}}));
+  EXPECT_TRUE(contains(plan.describe(), "up to 8 samples a pass\n"));
+}
+
+TEST(FuseOperators, AppliesAnActivationAfterTheResidualAndNotBeforeIt) {
+  const ActivationOp relu{ActivationKind::kRelu};
+  const ExecutionPlan after = build_plan(
+      network_graph(4, {{"a", TernaryLinearOp{0}, {0}, 1}, {"add", AddOp{}, {0, 1}, 2}, {"b", relu, {2}, 3}}),
+      kNetworkOptions);
+  EXPECT_EQ(count_steps(after), (std::map<std::string, int>{{"quantize", 1}, {"ternary_matmul_add_act", 1}}));
+  const ExecutionPlan before = build_plan(
+      network_graph(4, {{"a", TernaryLinearOp{0}, {0}, 1}, {"b", relu, {1}, 2}, {"add", AddOp{}, {0, 2}, 3}}),
+      kNetworkOptions);
+  EXPECT_EQ(count_steps(before), (std::map<std::string, int>{{"quantize", 1}, {"ternary_matmul_act", 1}, {"add", 1}}));
+}
+
+TEST(FuseOperators, KeepsAnActivationWhoseInputIsReadTwice) {
+  const ExecutionPlan plan = build_plan(network_graph(4, {{"a", TernaryLinearOp{0}, {0}, 1},
+                                                          {"b", ActivationOp{ActivationKind::kSilu}, {1}, 2},
+                                                          {"add", AddOp{}, {1, 2}, 3}}),
+                                        kNetworkOptions);
+  EXPECT_EQ(count_steps(plan),
+            (std::map<std::string, int>{{"quantize", 1}, {"ternary_matmul", 1}, {"silu", 1}, {"add", 1}}));
+}
+
+TEST(PlanMemory, ActivationSoftmaxAndLayerNormWriteOverTheirInput) {
+  const ExecutionPlan plan = build_plan(network_graph(6, {{"a", DenseLinearOp{0}, {0}, 1},
+                                                          {"b", ActivationOp{ActivationKind::kRelu}, {1}, 2},
+                                                          {"c", SoftmaxOp{}, {2}, 3},
+                                                          {"d", LayerNormOp{1, 1e-5f}, {3}, 4},
+                                                          {"e", DenseLinearOp{2}, {4}, 5}}),
+                                        kNetworkOptions);
+  for (PlanValueId value : {1, 2, 3, 4}) EXPECT_EQ(plan.values[value].offset, 0);
+  EXPECT_EQ(plan.memory.arena, 8 * 48 * 4);
+}
+
 // A residual that is made after the product must not be fused into it.
 TEST(FuseOperators, KeepsAnAddWhoseOtherSideComesLater) {
   Graph graph;
