@@ -104,7 +104,7 @@ class _Network:
             )
         if trits:
             outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
-            self._lend(f"{name}.weight_scale", _floats(layer.scale, name).reshape(-1))
+            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
         else:
             weight = _floats(weight, name)
             outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
