@@ -54,7 +54,7 @@ void store(const QuantizedRows& rows, int64_t row, const kernels::QuantizedRow& 
 
 void run(const ForwardPass& pass, const Step& step, const EmbeddingOp& op) {
   const DenseMatrix& table = pass.weights.dense[op.weight];
-  const StoredTensor& tensor = pass.weights.model->dense_weights()[static_cast<size_t>(op.weight)].tensor;
+  const StoredTensor& tensor = *table.tensor;
   const uint64_t bytes = tensor.bytes / static_cast<uint64_t>(table.rows);
   float* y = pass.floats(step.outputs[0]);
   pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
@@ -256,13 +256,8 @@ void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
 }
 
 void run(ForwardPass& pass, const Step& step, const HeadStep& head) {
-  const auto weight = static_cast<size_t>(head.weight);
-  const OutputHead output{*pass.head,
-                          pass.weights.dense[weight],
-                          pass.weights.model->dense_weights()[weight].tensor,
-                          head.screens(),
-                          pass.kernels,
-                          pass.threads};
+  const DenseMatrix& weight = pass.weights.dense[static_cast<size_t>(head.weight)];
+  const OutputHead output{*pass.head, weight, *weight.tensor, head.screens(), pass.kernels, pass.threads};
   run_head(output, pass.floats(step.inputs[0]), pass.output_requests, pass.output, pass.head_scratch,
            pass.head_statistics);
 }

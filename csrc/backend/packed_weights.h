@@ -37,15 +37,18 @@ struct DenseMatrix {
   kernels::Element element = kernels::Element::kF32;
   int64_t rows = 0;
   int64_t columns = 0;
-  std::vector<float> bias;  // (rows) or empty
+  std::vector<float> bias;               // (rows) or empty
+  const StoredTensor* tensor = nullptr;  // the model's
 
   const std::byte* row(int64_t n) const;
 };
 
+// Dense matrices are read where the model's files are mapped: the model must outlive its packed weights.
 struct PackedWeights {
-  std::shared_ptr<const Model> model;              // keeps the files open
   const kernels::TernaryFormat* format = nullptr;  // of all ternary matrices
   std::shared_ptr<const void> panels;              // keeps the panels: memory of the pool, or an entry of the cache
+  size_t panels_bytes = 0;                         // of all ternary matrices
+  bool is_mapped = false;                          // whether the panels are an entry of the cache
   std::vector<PackedMatrix> ternary;               // by the graph's ternary weight id
   std::vector<DenseMatrix> dense;                  // by the graph's dense weight id; vectors have one row
   std::vector<std::vector<float>> vectors;         // by the graph's dense weight id; norm weights, else empty
@@ -63,8 +66,7 @@ inline constexpr int64_t kSmallestCached = 16'000'000;
 // Packs all ternary matrices in the format, in parallel, or takes them from the cache, if there is one; what it did not
 // have is kept there. ModelLoadError for codes or masters that cannot be.
 // What was packed is needed no more: its pages of mapped files are given back on the way.
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
-                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
-                                                  MemoryPool& pool, PackedCache* cache = nullptr);
+std::shared_ptr<const PackedWeights> pack_weights(const Model& model, const kernels::TernaryFormat& format,
+                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache = nullptr);
 
 }  // namespace tritium

@@ -1,10 +1,22 @@
 """Tritium runs ternary (BitNet b1.58) models: language models and plain networks."""
 
 from . import layers
-from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
+from ._core import (
+    Device,
+    ExecutionPlan,
+    MemoryStats,
+    MemoryUsage,
+    ModelConfig,
+    ModelMemory,
+    PlanStep,
+    PlanValue,
+    __version__,
+    devices,
+)
 from .chat import ChatFormat, Message
 from .conversation import Conversation
 from .engine import InferenceEngine
+from .engine_builder import EngineBuilder
 from .errors import (
     BatchProcessingError,
     DeviceError,
@@ -26,19 +38,25 @@ __all__ = [
     "BatchProcessingError",
     "ChatFormat",
     "Conversation",
+    "Device",
     "DeviceError",
+    "EngineBuilder",
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
     "LanguageModel",
     "MemoryLimitError",
+    "MemoryStats",
     "MemoryUsage",
     "Message",
     "Model",
     "ModelConfig",
     "ModelLoadError",
+    "ModelMemory",
     "OptimizationError",
     "Perplexity",
+    "PlanStep",
+    "PlanValue",
     "SamplingOptions",
     "TextChunk",
     "Timings",
@@ -47,6 +65,7 @@ __all__ = [
     "TritiumError",
     "__version__",
     "build_model",
+    "devices",
     "layers",
     "load",
     "measure_perplexity",

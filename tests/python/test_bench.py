@@ -432,4 +432,4 @@ def test_the_engine_measures_its_limits_within_its_memory():
     assert found.read_bytes_per_second > 0
     assert found.multiply_adds_per_second > 0
     usage = engine.memory_usage()
-    assert (usage.active, usage.cached) == (0, 0)
+    assert (usage.total.active, usage.total.cached) == (0, 0)

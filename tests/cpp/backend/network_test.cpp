@@ -90,7 +90,41 @@ TEST(Network, KeepsOneArenaAndStaysWithinTheEstimate) {
   EXPECT_EQ(runner.pool->stats().cached, 0u);
   EXPECT_LE(once.peak, static_cast<size_t>(memory.total()) + 20 * 64);  // buffers are whole cache lines
   runner.prepared.reset();
+  EXPECT_EQ(runner.pool->stats().active, runner.pool->active(kArenaMemory));  // for the next network
+  runner.backend.trim();
   EXPECT_EQ(runner.pool->stats().active, 0u);
+}
+
+TEST(Network, NetworksShareTheLargestArena) {
+  MemoryTensors tensors;
+  NetworkRunner small(tiny_network(tensors), 2, kernels::best_kernel_set(), OptimizationLevel::kBasic, 4);
+  small.run(random_samples(3, kInputs));
+  const auto arena = [](const PreparedModel& prepared) { return static_cast<size_t>(prepared.plan().memory.arena); };
+  EXPECT_EQ(small.pool->active(kArenaMemory), arena(*small.prepared));
+  const auto& model = small.prepared->model();
+  const auto large =
+      small.backend.optimize_model({std::shared_ptr<const Model>(), &model}, {OptimizationLevel::kBasic, 32, 1, 1});
+  const auto x = random_samples(3, kInputs);
+  std::vector<float> y(3 * kOutputs);
+  small.backend.execute_samples(*large, x.data(), 3, y.data());
+  EXPECT_EQ(small.pool->active(kArenaMemory), arena(*large));
+  EXPECT_EQ(small.run(x), y);
+  EXPECT_EQ(small.pool->active(kArenaMemory), arena(*large));
+}
+
+TEST(Network, AModelIsCountedOnceHoweverOftenItIsPrepared) {
+  MemoryTensors tensors;
+  NetworkRunner runner(tiny_network(tensors), 1);
+  const auto again = runner.backend.optimize_model({std::shared_ptr<const Model>(), &runner.prepared->model()},
+                                                   {OptimizationLevel::kBasic, 8, 1, 1});
+  const std::vector<ModelMemory> models = runner.backend.model_memory();
+  ASSERT_EQ(models.size(), 1u);
+  EXPECT_EQ(models[0].name, "tiny");
+  EXPECT_EQ(models[0].weights, runner.pool->active(kWeightsMemory));
+  EXPECT_EQ(models[0].mapped_weights, 0u);
+  EXPECT_EQ(models[0].arena, static_cast<size_t>(runner.prepared->plan().memory.arena + again->plan().memory.arena));
+  runner.prepared.reset();
+  EXPECT_EQ(runner.backend.model_memory().size(), 1u);
 }
 
 TEST(Network, ReadsScalesOfRowsAsIfEachRowWereAMatrix) {
