@@ -18,12 +18,14 @@ namespace {
 
 class CpuModel final : public PreparedModel {
  public:
-  CpuModel(std::shared_ptr<const PackedWeights> weights, std::shared_ptr<const PackedHead> head, ExecutionPlan plan)
+  CpuModel(std::shared_ptr<const PackedWeights> weights, std::shared_ptr<const PackedHead> head, ExecutionPlan plan,
+           const CustomOperators& operators)
       : weights_(std::move(weights)), head_(std::move(head)), plan_(std::move(plan)) {
     for (const Step& step : plan_.steps) {
       if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->frequencies);
       const auto* attention = std::get_if<AttentionStep>(&step.kind);
       if (attention && attention->rotates) add_rope_table(attention->frequencies);
+      if (const auto* op = std::get_if<CustomOp>(&step.kind)) custom_calls_.push_back(prepare_call(step, *op, operators));
     }
   }
 
@@ -34,6 +36,8 @@ class CpuModel final : public PreparedModel {
   const PackedHead* head() const { return head_.get(); }
   HeadStatistics* head_statistics() { return &head_statistics_; }
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
+
+  std::span<CustomCall> custom_calls() { return custom_calls_; }
 
   // Of a network; kept from its first pass on.
   std::byte* arena(MemoryPool& pool) {
@@ -54,6 +58,7 @@ class CpuModel final : public PreparedModel {
   HeadStatistics head_statistics_;
   ExecutionPlan plan_;
   std::vector<RopeTable> rope_tables_;
+  std::vector<CustomCall> custom_calls_;
   MemoryPool::Buffer arena_;
 };
 
@@ -196,8 +201,8 @@ SequenceOutput take_output(const SequenceInput& input, OutputRequest*& request, 
 }  // namespace
 
 CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
-                       std::optional<CacheOptions> cache)
-    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {
+                       std::optional<CacheOptions> cache, CustomOperators operators)
+    : threads_(threads), kernels_(kernels), pool_(std::move(pool)), operators_(std::move(operators)) {
   if (cache) cache_.emplace(*std::move(cache));
 }
 
@@ -227,6 +232,9 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   const kernels::TernaryFormat& format = this->format(options);
+  for (const Operator& op : model.graph().operators) {
+    if (const auto* custom = std::get_if<CustomOp>(&op.kind)) operators_.check(*custom);
+  }
   ExecutionPlan plan = build_plan(model.graph(), options);
   plan.memory.weights = packed_bytes(model, format);
   plan.weight_bytes_per_token = weight_bytes_per_token(model, format);
@@ -285,7 +293,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
     head = pack_head(head_weight(packed, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);
     heads_[{&packed, head_step->bits()}] = head;
   }
-  return std::make_shared<CpuModel>(std::move(weights), std::move(head), std::move(plan));
+  return std::make_shared<CpuModel>(std::move(weights), std::move(head), std::move(plan), operators_);
 }
 
 std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
@@ -362,6 +370,7 @@ void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_
                      .threads = threads_,
                      .cache_shape = no_cache,
                      .arena = arena + thread * arena_bytes,
+                     .custom_calls = network.custom_calls(),
                      .alone = alone};
     for (int64_t first = begin; first < end; first += plan.options.max_tokens) {
       pass.input = x + first * inputs;
@@ -370,7 +379,8 @@ void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_
       for (const Step& step : plan.steps) run_step(pass, step);
     }
   };
-  if (takes_own_samples(plan, samples, threads())) {
+  // Custom operators are called by this thread alone.
+  if (network.custom_calls().empty() && takes_own_samples(plan, samples, threads())) {
     threads_.parallel_for(samples, [&](int64_t begin, int64_t end, int thread) { run(begin, end, thread, true); });
   } else {
     const DefaultFloatEnvironment environment;

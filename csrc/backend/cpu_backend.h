@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
+#include "model/custom_operator.h"
 
 namespace tritium {
 
@@ -20,9 +21,10 @@ struct PackedWeights;
 
 class CpuBackend final : public InferenceBackend {
  public:
-  // Everything that it allocates comes from `pool`. Packed weights are kept in a cache if one is given.
+  // Everything that it allocates comes from `pool`. Packed weights are kept in a cache if one is given; `operators` are
+  // those that networks may name.
   CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
-             std::optional<CacheOptions> cache = std::nullopt);
+             std::optional<CacheOptions> cache = std::nullopt, CustomOperators operators = {});
   ~CpuBackend() override;
 
   DeviceKind device() const override { return DeviceKind::kCpu; }
@@ -47,6 +49,7 @@ class CpuBackend final : public InferenceBackend {
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
   std::optional<PackedCache> cache_;
+  const CustomOperators operators_;
   // Weights in use, so that a model is packed once in a format; the weights keep their model alive.
   std::map<std::pair<const Model*, const kernels::TernaryFormat*>, std::weak_ptr<const PackedWeights>> packed_;
   // Small copies of heads in use, by model and bits.

@@ -9,6 +9,7 @@
 
 #include "backend/inference_backend.h"
 #include "base/process_guard.h"
+#include "engine/call_queue.h"
 #include "engine/feed_sequence.h"
 #include "memory/memory_pool.h"
 
@@ -60,7 +61,8 @@ class InferenceEngine {
   // model; those that follow allocate nothing.
   void infer(std::shared_ptr<const Model> model, std::span<const float> x, std::span<float> y);
 
-  // Calls work(backend) alone, after the calls that came before. DeviceError in the child after fork().
+  // Calls work(backend) alone, after the calls that came before. DeviceError in the child after fork();
+  // BatchProcessingError from within such a call.
   template <class Work>
   auto run(Work&& work) {
     process_.check("an InferenceEngine");
@@ -81,7 +83,7 @@ class InferenceEngine {
   OptimizationLevel level_;
   std::string ternary_format_;
   ProcessGuard process_;
-  std::mutex queue_;
+  CallQueue queue_;
   std::shared_ptr<PreparedModel> last_inferred_;  // kept, so that the next call need not pack again
 };
 

@@ -21,7 +21,8 @@ std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options) {
   }
   auto pool = std::make_shared<MemoryPool>(options.memory_limit);
   const int threads = options.threads == 0 ? default_thread_count() : options.threads;
-  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache);
+  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache,
+                                              CustomOperators(options.custom_operators));
   std::string format = options.ternary_format;
   if (format == "auto") {
     format = options.level == OptimizationLevel::kAggressive ? backend->fastest_ternary_format() : "2bit";

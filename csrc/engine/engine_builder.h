@@ -6,9 +6,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/packed_cache.h"
 #include "engine/engine.h"
+#include "model/custom_operator.h"
 
 namespace tritium {
 
@@ -22,6 +24,8 @@ struct EngineOptions {
   std::string ternary_format = "auto";
   // Where the CPU backend keeps packed weights; nullopt: nowhere.
   std::optional<CacheOptions> cache = default_cache();
+  // Those that networks may name; OptimizationError if two have one name. They must not use the engine themselves.
+  std::vector<CustomOperator> custom_operators = {};
 
   static std::optional<CacheOptions> default_cache();  // in default_cache_folder(), if there is one
 };

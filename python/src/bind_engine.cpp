@@ -28,11 +28,12 @@ void warn(const std::string& message) {
 std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
                                              std::optional<int64_t> memory_limit, const std::string& level,
                                              std::string ternary_format, const std::optional<std::string>& cache_dir,
-                                             int64_t max_cache_size) {
+                                             int64_t max_cache_size, std::vector<CustomOperator> custom_operators) {
   EngineOptions options;
   options.ternary_format = std::move(ternary_format);
   options.device = std::move(device);
   options.level = parse_optimization_level(level);
+  options.custom_operators = std::move(custom_operators);
   if (threads) {
     if (*threads < 1 || *threads > 1024) {
       throw DeviceError(concat("[threads] the number of threads must lie in [1, 1024], got ", *threads));
@@ -107,7 +108,8 @@ void bind_inference_engine(py::module_& module) {
       .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("threads") = py::none(),
            py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic",
            py::arg("ternary_format") = "auto", py::arg("cache_dir") = "auto",
-           py::arg("max_cache_size") = CacheOptions::default_max_bytes)
+           py::arg("max_cache_size") = CacheOptions::default_max_bytes,
+           py::arg("custom_operators") = std::vector<CustomOperator>{})
       .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
       .def_property_readonly("threads", &InferenceEngine::threads)
       .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)

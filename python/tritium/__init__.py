@@ -4,6 +4,7 @@ from . import layers
 from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
 from .chat import ChatFormat, Message
 from .conversation import Conversation
+from .custom_operator import CustomOperator
 from .engine import InferenceEngine
 from .errors import (
     BatchProcessingError,
@@ -26,6 +27,7 @@ __all__ = [
     "BatchProcessingError",
     "ChatFormat",
     "Conversation",
+    "CustomOperator",
     "DeviceError",
     "ExecutionPlan",
     "GenerationResult",

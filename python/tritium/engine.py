@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _core
+from .custom_operator import CustomOperator
 from .errors import BatchProcessingError
 from .model import LanguageModel, Model
 
@@ -31,6 +32,9 @@ class InferenceEngine:
     keeps nothing. max_cache_size: bytes of that folder; what was used longest ago goes first.
     Where it cannot be written, one RuntimeWarning says so.
 
+    custom_operators: those that models may name (tritium.layers.Custom). Two of one name are an
+    OptimizationError, and so is a model that names another, when it is planned or first run.
+
     DeviceError if the device, the thread count or the kernel set named in TRITIUM_KERNELS cannot be
     met; OptimizationError for an unknown level, and when a model is planned in a format that the
     kernel set does not have.
@@ -46,7 +50,9 @@ class InferenceEngine:
         ternary_format: str = "auto",
         cache_dir: str | os.PathLike[str] | None = "auto",
         max_cache_size: int = 16_000_000_000,
+        custom_operators: Sequence[CustomOperator] = (),
     ) -> None:
+        self._custom_operators = tuple(custom_operators)  # the core refers to them weakly
         self.core = _core.InferenceEngine(
             device=device,
             threads=threads,
@@ -55,6 +61,7 @@ class InferenceEngine:
             ternary_format=ternary_format,
             cache_dir=None if cache_dir is None else os.path.expanduser(os.fspath(cache_dir)),
             max_cache_size=max_cache_size,
+            custom_operators=[operator.core for operator in self._custom_operators],
         )
 
     @property
