@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <numeric>
+
+#include "base/error.h"
+#include "base/float_environment.h"
 
 namespace tritium {
 
@@ -29,6 +33,16 @@ QuantizedRows ForwardPass::quantized(PlanValueId value) const {
   const int64_t stride = layout.padded_width();
   float* absmax = reinterpret_cast<float*>(base + count * stride);
   return {reinterpret_cast<int8_t*>(base), absmax, reinterpret_cast<int32_t*>(absmax + count), stride};
+}
+
+CustomCall prepare_call(const Step& step, const CustomOp& op, const CustomOperators& operators) {
+  const auto samples_of = [](Shape shape) {
+    shape.insert(shape.begin(), 0);
+    return shape;
+  };
+  std::vector<TensorView> inputs;
+  for (const Shape& shape : op.input_shapes) inputs.push_back({nullptr, DType::kF32, samples_of(shape)});
+  return {&step, &operators.find(op.name), std::move(inputs), {nullptr, DType::kF32, samples_of(op.output_shape)}};
 }
 
 namespace {
@@ -324,6 +338,23 @@ void run(const ForwardPass& pass, const Step& step, const AddOp&) {
   pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     pass.kernels.add(x + begin * n, z + begin * n, (end - begin) * n, y + begin * n);
   });
+}
+
+void run(const ForwardPass& pass, const Step& step, const CustomOp& op) {
+  CustomCall& call = *std::ranges::find(pass.custom_calls, &step, &CustomCall::step);
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    call.inputs[i].data = pass.floats(step.inputs[i]);
+    call.inputs[i].shape[0] = pass.samples;
+  }
+  call.output.data = pass.floats(step.outputs[0]);
+  call.output.shape[0] = pass.samples;
+  try {
+    call.op->run(call.inputs, call.output);
+  } catch (const std::exception& error) {
+    std::throw_with_nested(
+        BatchProcessingError(concat("[operator] '", op.name, "' failed at layer '", step.name, "': ", error.what())));
+  }
+  DefaultFloatEnvironment::reset();
 }
 
 void run(const ForwardPass& pass, const Step& step, const SelectOutputsOp&) {

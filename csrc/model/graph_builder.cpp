@@ -207,6 +207,11 @@ ValueId GraphBuilder::softmax(ValueId x, const std::string& name) { return appen
 
 ValueId GraphBuilder::add(ValueId x, ValueId z, const std::string& name) { return append_like(name, AddOp{}, {x, z}); }
 
+ValueId GraphBuilder::custom(std::vector<ValueId> inputs, const std::string& name, CustomOp op) {
+  Value result{name, ValueType::kFloat, value(inputs[0]).rows, element_count(op.output_shape)};
+  return append(name, std::move(op), std::move(inputs), std::move(result));
+}
+
 ValueId GraphBuilder::select_outputs(ValueId x, const std::string& name) {
   return append(name, SelectOutputsOp{}, {x}, {name, ValueType::kFloat, RowKind::kOutputs, value(x).width});
 }

@@ -50,6 +50,7 @@ class GraphBuilder {
   ValueId activation(ValueId x, const std::string& name, ActivationKind activation);
   ValueId softmax(ValueId x, const std::string& name);
   ValueId add(ValueId x, ValueId z, const std::string& name);
+  ValueId custom(std::vector<ValueId> inputs, const std::string& name, CustomOp op);
   ValueId select_outputs(ValueId x, const std::string& name);
   void set_output(ValueId value) { graph_.output = value; }
 

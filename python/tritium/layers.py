@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from .custom_operator import CustomOperator
+
 
 @dataclass(frozen=True, eq=False)
 class RMSNorm:
@@ -104,7 +106,20 @@ class Residual:
     layers: Sequence[Layer]
 
 
+@dataclass(frozen=True, eq=False)
+class Custom:
+    """A custom operator, which must be among the engine's custom_operators when the model runs.
+
+    branches: what the operator gets, an input for each: the result of its layers for the samples
+    that come here, or these samples themselves if there are none: [[], [Linear(w), SiLU()]].
+    Default: one input, the samples. Samples of any shape.
+    """
+
+    operator: CustomOperator
+    branches: Sequence[Sequence[Layer]] = ((),)
+
+
 Layer: TypeAlias = (
     "BitLinear | Linear | ReLU | ReLU2 | SiLU | GELU | Softmax | RMSNorm | LayerNorm | Flatten"
-    " | Residual"
+    " | Residual | Custom"
 )

@@ -1,0 +1,35 @@
+// CallQueue: a lock for calls that wait for each other. A call from within a call would wait for itself for ever.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+
+namespace tritium {
+
+class CallQueue {
+ public:
+  // BatchProcessingError if this thread holds the lock.
+  void lock() {
+    if (holder_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+      throw BatchProcessingError(
+          "[engine] this call comes from within a call of the same engine, which it would wait for; an operator can "
+          "use "
+          "another engine");
+    }
+    mutex_.lock();
+    holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  }
+  void unlock() {
+    holder_.store({}, std::memory_order_relaxed);
+    mutex_.unlock();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<std::thread::id> holder_ = {};  // a thread asks for its own id only
+};
+
+}  // namespace tritium
