@@ -1,54 +1,74 @@
-""
-    "Tritium runs ternary (BitNet b1.58) models: language models and plain networks."
-    ""
+"""Tritium runs ternary (BitNet b1.58) models: language models and plain networks."""
 
-    from.import layers
-        from._core
-        import(Device, ExecutionPlan, MemoryStats, MemoryUsage, ModelConfig, ModelMemory, PlanStep, PlanValue,
-               __version__, devices, ) from.chat import ChatFormat,
-    Message from.conversation import Conversation from.custom_operator import
-    CustomOperator from.engine import InferenceEngine from.engine_builder import EngineBuilder from
-        .errors import(BatchProcessingError, DeviceError, MemoryLimitError, ModelLoadError, OptimizationError,
-                       TritiumError, ) from.llm import LLM from.model import LanguageModel,
-    Model, load from.network import build_model from.perplexity import Perplexity,
-    measure_perplexity from.sampling import SamplingOptions from.streaming import GenerationResult, TextChunk, Timings,
-    TokenLogprob from.tokenizer import Tokenizer
+from . import layers
+from ._core import (
+    Device,
+    ExecutionPlan,
+    MemoryStats,
+    MemoryUsage,
+    ModelConfig,
+    ModelMemory,
+    PlanStep,
+    PlanValue,
+    __version__,
+    devices,
+)
+from .chat import ChatFormat, Message
+from .conversation import Conversation
+from .custom_operator import CustomOperator
+from .engine import InferenceEngine
+from .engine_builder import EngineBuilder
+from .errors import (
+    BatchProcessingError,
+    DeviceError,
+    MemoryLimitError,
+    ModelLoadError,
+    OptimizationError,
+    TritiumError,
+)
+from .llm import LLM
+from .model import LanguageModel, Model, load
+from .network import build_model
+from .perplexity import Perplexity, measure_perplexity
+from .sampling import SamplingOptions
+from .streaming import GenerationResult, TextChunk, Timings, TokenLogprob
+from .tokenizer import Tokenizer
 
-    __all__ = [
-      "LLM",
-      "BatchProcessingError",
-      "ChatFormat",
-      "Conversation",
-      "CustomOperator",
-      "Device",
-      "DeviceError",
-      "EngineBuilder",
-      "ExecutionPlan",
-      "GenerationResult",
-      "InferenceEngine",
-      "LanguageModel",
-      "MemoryLimitError",
-      "MemoryStats",
-      "MemoryUsage",
-      "Message",
-      "Model",
-      "ModelConfig",
-      "ModelLoadError",
-      "ModelMemory",
-      "OptimizationError",
-      "Perplexity",
-      "PlanStep",
-      "PlanValue",
-      "SamplingOptions",
-      "TextChunk",
-      "Timings",
-      "TokenLogprob",
-      "Tokenizer",
-      "TritiumError",
-      "__version__",
-      "build_model",
-      "devices",
-      "layers",
-      "load",
-      "measure_perplexity",
-    ]
+__all__ = [
+    "LLM",
+    "BatchProcessingError",
+    "ChatFormat",
+    "Conversation",
+    "CustomOperator",
+    "Device",
+    "DeviceError",
+    "EngineBuilder",
+    "ExecutionPlan",
+    "GenerationResult",
+    "InferenceEngine",
+    "LanguageModel",
+    "MemoryLimitError",
+    "MemoryStats",
+    "MemoryUsage",
+    "Message",
+    "Model",
+    "ModelConfig",
+    "ModelLoadError",
+    "ModelMemory",
+    "OptimizationError",
+    "Perplexity",
+    "PlanStep",
+    "PlanValue",
+    "SamplingOptions",
+    "TextChunk",
+    "Timings",
+    "TokenLogprob",
+    "Tokenizer",
+    "TritiumError",
+    "__version__",
+    "build_model",
+    "devices",
+    "layers",
+    "load",
+    "measure_perplexity",
+]

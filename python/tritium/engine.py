@@ -21,45 +21,39 @@ if TYPE_CHECKING:
 class InferenceEngine:
     """Runs models on one device with its own threads. Several threads may use it; calls queue.
 
-        device: "auto" for the best that is available, or one of `tritium.devices()`;
-    "cpu" is in every build.gpu_acceleration : True lets "auto" take GPUs only,
-        False none of them.threads : default the performance cores that this process may use.
+    device: "auto" for the best that is available, or one of `tritium.devices()`; "cpu" is in every
+    build. gpu_acceleration: True lets "auto" take GPUs only, False none of them. threads: default
+    the performance cores that this process may use.
 
-                                     batch_size : the most samples of a network that one pass takes,
-        on each thread;
-    a longer batch runs in several passes, a shorter one in one.memory_pool_size : bytes of the memory that passes work in,
-        arenas, staging and the logits of language models, taken when it is needed;
-    results belong to the caller.memory_limit : bytes of everything that the engine allocates, that pool,
-        packed weights and KV pages together; default no limit. Sizes are numbers of bytes or texts
-        such as "512MB": B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024.
+    batch_size: the most samples of a network that one pass takes, on each thread; a longer batch
+    runs in several passes, a shorter one in one. memory_pool_size: bytes of the memory that passes
+    work in, arenas, staging and the logits of language models, taken when it is needed; results
+    belong to the caller. memory_limit: bytes of everything that the engine allocates, that pool,
+    packed weights and KV pages together; default no limit. Sizes are numbers of bytes or texts
+    such as "512MB": B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024.
 
-        optimization_level: "none" runs the operators as they are, "basic" fuses them, "aggressive" also
-        measures, for a tenth of a second, in which format ternary weights are read fastest here. The
-        results are the same to the bit. ternary_format: "2bit" or "1.6bit" (bits a weight) instead of
-        what the level says.
+    optimization_level: "none" runs the operators as they are, "basic" fuses them, "aggressive" also
+    measures, for a tenth of a second, in which format ternary weights are read fastest here. The
+    results are the same to the bit. ternary_format: "2bit" or "1.6bit" (bits a weight) instead of
+    what the level says.
 
-        cache_dir: folder where packed weights of models above 16 MB are kept, so that the next load
-        maps them. "auto" is $TRITIUM_CACHE_DIR or else "tritium" in the user's folder for caches; None
-        keeps nothing. max_cache_size: bytes of that folder;
-    what was used longest ago goes first.Where it cannot be written,
-        one RuntimeWarning says so.
+    cache_dir: folder where packed weights of models above 16 MB are kept, so that the next load
+    maps them. "auto" is $TRITIUM_CACHE_DIR or else "tritium" in the user's folder for caches; None
+    keeps nothing. max_cache_size: bytes of that folder; what was used longest ago goes first.
+    Where it cannot be written, one RuntimeWarning says so.
 
-        A model is prepared,
-        its ternary weights packed, when it is first used,
-        and stays prepared until it is garbage(then the next call gives its memory back), released,
-        or until memory is short and another model needs it
-                .
+    A model is prepared, its ternary weights packed, when it is first used, and stays prepared until
+    it is garbage (then the next call gives its memory back), released, or until memory is short
+    and another model needs it.
 
-            custom_operators : those that models may name(tritium.layers.Custom)
-                .Two of one name are an OptimizationError,
-        and so is a model that names another,
-        when it is planned or first run.
+    custom_operators: those that models may name (tritium.layers.Custom). Two of one name are an
+    OptimizationError, and so is a model that names another, when it is planned or first run.
 
-                              DeviceError if the device,
-        the thread count or the kernel set named in TRITIUM_KERNELS cannot be met; BatchProcessingError for a batch_size outside [1, 65536]; MemoryLimitError for sizes that
-        are none, and when a model does not fit them; OptimizationError for an unknown level, and when a
-        model is planned in a format that the kernel set does not have. After any error the engine goes
-        on working. In the child after fork() every call is a DeviceError.
+    DeviceError if the device, the thread count or the kernel set named in TRITIUM_KERNELS cannot be
+    met; BatchProcessingError for a batch_size outside [1, 65536]; MemoryLimitError for sizes that
+    are none, and when a model does not fit them; OptimizationError for an unknown level, and when a
+    model is planned in a format that the kernel set does not have. After any error the engine goes
+    on working. In the child after fork() every call is a DeviceError.
     """
 
     def __init__(
