@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
+from .item_stream import astream_items, check_stream_options, stream_items
 from .items import as_input, as_samples, as_token_ids, infer_together
 from .model import LanguageModel, Model
 
@@ -105,6 +106,49 @@ class InferenceEngine:
             for place, item in enumerate(items)
         ]
         return infer_together(self, model, inputs)
+
+    def stream(
+        self,
+        model: Model,
+        items: Iterable[ArrayLike],
+        *,
+        buffer_size: int = 16,
+        max_wait: float = 0.002,
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """What `infer` gives for each item, in order, while items still arrive.
+
+        Items run in micro-batches of up to half of `buffer_size`; one that is not full runs when
+        its first item has waited for `max_wait` seconds. `items` may be endless: a thread of its
+        own reads it, never more than `buffer_size` items ahead of the result that was handed out
+        last. An item must not change until its result is there. Values of one micro-batch may be
+        parts of one array.
+
+        An item that cannot be run raises when its turn comes, after the results of all items before
+        it, and ends the stream; the message names it. So does what `items` itself raises. The
+        engine goes on working. BatchProcessor goes on past items that fail.
+
+        Closing the iterator, or an interrupt while it waits, ends the work; it waits for the
+        micro-batch that runs and for the item that `items` is at. BatchProcessingError also for a
+        buffer_size below 1 or a max_wait below 0.
+        """
+        check_stream_options(buffer_size, max_wait)
+        return stream_items(self, model, iter(items), buffer_size, max_wait)
+
+    def astream(
+        self,
+        model: Model,
+        items: AsyncIterable[ArrayLike],
+        *,
+        buffer_size: int = 16,
+        max_wait: float = 0.002,
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        """`stream` for asyncio: a task reads `items`, a thread runs the micro-batches.
+
+        Cancelling the task or closing the iterator cancels what `items` awaits, ends the work after
+        the micro-batch that runs, and waits for that without blocking the loop.
+        """
+        check_stream_options(buffer_size, max_wait)
+        return astream_items(self, model, aiter(items), buffer_size, max_wait)
 
     def plan(
         self,

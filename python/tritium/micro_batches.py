@@ -72,6 +72,7 @@ class MicroBatches(Generic[Item, Result]):
         self._ended = False
         self._end_error: BaseException | None = None
         self._cancelled = False
+        self._working = workers
         self._threads = [
             threading.Thread(target=self._work, name="tritium-batches", daemon=True)
             for _ in range(workers)
@@ -150,6 +151,9 @@ class MicroBatches(Generic[Item, Result]):
             with self._lock:
                 self._batches.append(_Batch(self._begun, [], error))
                 self._result_came.notify()
+        finally:
+            with self._lock:
+                self._working -= 1
             self._notify()
 
     def _next_batch(self) -> _Batch[Item, Result] | None:
@@ -262,6 +266,10 @@ class MicroBatches(Generic[Item, Result]):
             for condition in (self._work_came, self._room_came, self._result_came):
                 condition.notify_all()
         self._notify()
+
+    def has_stopped(self) -> bool:
+        """Whether all workers have done their last batch, so that `close` waits for no batch."""
+        return self._working == 0
 
     def close(self) -> None:
         """Cancel, and wait for the threads: for the batches that run, and for the item that the

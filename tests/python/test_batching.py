@@ -16,69 +16,18 @@ import numpy as np
 import pytest
 
 import tritium
+from item_sources import (
+    INPUTS,
+    OUTPUTS,
+    Producer,
+    WatchedEngine,
+    engine_fixture,  # noqa: F401
+    model_fixture,  # noqa: F401
+    no_thread_is_left_behind,  # noqa: F401
+    samples,
+)
 from tritium import BatchConfig, BatchProcessor, BatchSize
-from tritium.layers import BitLinear, ReLU
 from tritium.memory import available_memory_bytes
-
-INPUTS, OUTPUTS = 24, 9
-
-
-class WatchedEngine(tritium.InferenceEngine):
-    """Notes the sizes of the batches that it is given, and does more if told."""
-
-    def __init__(self, before: Callable[[np.ndarray], None] = lambda x: None) -> None:
-        super().__init__(threads=1)
-        self.sizes: list[int] = []
-        self.before = before
-
-    def infer(self, model: tritium.Model, x: Any) -> np.ndarray:
-        self.sizes.append(1 if x.ndim == 1 else len(x))
-        self.before(x)
-        return super().infer(model, x)
-
-
-class Producer:
-    """Endless samples; knows how many it has given."""
-
-    def __init__(self, fails_at: int | None = None) -> None:
-        self.given = 0
-        self._fails_at = fails_at
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return self
-
-    def __next__(self) -> np.ndarray:
-        if self.given == self._fails_at:
-            raise OSError("the source broke")
-        self.given += 1
-        return np.full(INPUTS, self.given, np.float32)
-
-
-@pytest.fixture(scope="module")
-def model() -> tritium.Model:
-    random = np.random.default_rng(1)
-    first, second = (
-        random.integers(-1, 2, shape, dtype=np.int8) for shape in ((40, INPUTS), (OUTPUTS, 40))
-    )
-    layers = [BitLinear(first, 0.5), ReLU(), BitLinear(second, 0.25)]
-    return tritium.build_model(layers, input_shape=(INPUTS,))
-
-
-@pytest.fixture
-def engine() -> tritium.InferenceEngine:
-    return tritium.InferenceEngine(threads=1)
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left_behind() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    gc.collect()
-    assert set(threading.enumerate()) <= before
-
-
-def samples(count: int, seed: int = 2) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((count, INPUTS)).astype(np.float32)
 
 
 def unlimited() -> int | None:
