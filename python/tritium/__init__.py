@@ -13,6 +13,7 @@ from ._core import (
     __version__,
     devices,
 )
+from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
 from .custom_operator import CustomOperator
@@ -26,6 +27,7 @@ from .errors import (
     OptimizationError,
     TritiumError,
 )
+from .items import ItemResult
 from .llm import LLM
 from .model import LanguageModel, Model, load
 from .network import build_model
@@ -36,7 +38,10 @@ from .tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
+    "BatchConfig",
     "BatchProcessingError",
+    "BatchProcessor",
+    "BatchSize",
     "ChatFormat",
     "Conversation",
     "CustomOperator",
@@ -46,6 +51,7 @@ __all__ = [
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
+    "ItemResult",
     "LanguageModel",
     "MemoryLimitError",
     "MemoryStats",
