@@ -4,7 +4,7 @@
 #   make test            Python and C++ tests
 #   make test-oracles    comparison with PyTorch and transformers, in .venv-oracles
 #   make asan            C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make tsan            C++ tests under ThreadSanitizer
+#   make tsan            C++ tests of what threads share under ThreadSanitizer
 #   make test-aarch64    C++ tests of the NEON sets, cross-compiled, under qemu (Debian: g++-aarch64-linux-gnu qemu-user
 #                        libgtest-dev)
 #   make bench           C++ benchmarks
@@ -55,8 +55,9 @@ test-oracles: $(ORACLES)/.installed
 asan: build/asan/.built
 	ctest --preset asan --parallel $(JOBS)
 
+# Where threads meet. A sampler belongs to one thread, and its tests are long.
 tsan: build/tsan/.built
-	ctest --preset tsan --parallel $(JOBS)
+	ctest --preset tsan --parallel $(JOBS) --label-regex '^(base|memory|backend|engine)$$' --exclude-regex 'Sampler\.'
 
 # A processor for each set; on each, the sets that it has must pass and the others be skipped. The tests of the self-check
 # itself are slow there and run natively.
