@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ _BYTES_TOGETHER = 1 << 20
 """Samples joined in one array, which stays in the caches. A call for more gains nothing."""
 
 
-@dataclass(frozen=True, eq=False)
-class ItemResult:
+class ItemResult(NamedTuple):
     """What became of one item: a value or an error."""
 
     index: int
