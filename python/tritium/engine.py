@@ -15,6 +15,8 @@ from .model import LanguageModel, Model
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+_FLOAT32 = np.dtype(np.float32)
+
 
 class InferenceEngine:
     """Runs models on one device with its own threads. Several threads may use it; calls queue.
@@ -108,13 +110,15 @@ class InferenceEngine:
             return [self.core.infer(model.core, np.asarray(ids, np.int32)) for ids in sequences]
         shape = model.input_shape
         samples = [
-            as_samples(item, shape=shape, where=f"infer_batch, item {place}")
+            as_samples(item, shape=shape, where="infer_batch", place=place)
             for place, item in enumerate(items)
         ]
         if not samples:
             return []
-        together = np.concatenate([item.reshape(-1, *shape) for item in samples])
+        together = np.concatenate([item.ravel() for item in samples]).reshape(-1, *shape)
         results = self.core.infer_samples(model.core, together)
+        if len(results) == len(samples) and all(item.ndim == len(shape) for item in samples):
+            return list(results)
         outputs, first = [], 0
         for item in samples:
             if item.ndim == len(shape):
@@ -144,12 +148,23 @@ class InferenceEngine:
         return self.core.memory_usage()
 
 
-def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[np.float32]:
-    """x as contiguous float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy
-    where it is that already.
+def as_samples(
+    x: ArrayLike, *, shape: tuple[int, ...], where: str, place: int | None = None
+) -> NDArray[np.float32]:
+    """x as float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy where it is
+    that already.
 
-    BatchProcessingError, its message beginning with [where], if it is not.
+    BatchProcessingError, its message beginning with [where], or [where, item place], if it is not.
     """
+    # Nearly every call, decided in a tenth of a microsecond.
+    if (
+        type(x) is np.ndarray
+        and x.dtype is _FLOAT32
+        and (x.shape == shape or (x.shape[1:] == shape and len(x) > 0))
+    ):
+        return x
+    if place is not None:
+        where = f"{where}, item {place}"
     try:
         array = np.asarray(x)
     except ValueError:  # rows of different lengths
@@ -165,7 +180,7 @@ def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[n
         )
     if array.size == 0:
         raise BatchProcessingError(f"[{where}] 0 samples given, at least 1 is needed")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def as_token_ids(values: ArrayLike | Sequence[int], *, vocab_size: int, where: str) -> list[int]:
