@@ -1,7 +1,15 @@
 """Tritium runs ternary (BitNet b1.58) models: language models and plain networks."""
 
 from . import layers
-from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
+from ._core import (
+    ExecutionPlan,
+    MemoryUsage,
+    ModelCache,
+    ModelCacheStatistics,
+    ModelConfig,
+    ModelMetadata,
+    __version__,
+)
 from .chat import ChatFormat, Message
 from .conversation import Conversation
 from .engine import InferenceEngine
@@ -15,6 +23,7 @@ from .errors import (
 )
 from .llm import LLM
 from .model import LanguageModel, Model, load
+from .model_loader import ModelLoader
 from .network import build_model
 from .perplexity import Perplexity, measure_perplexity
 from .sampling import SamplingOptions
@@ -35,8 +44,12 @@ __all__ = [
     "MemoryUsage",
     "Message",
     "Model",
+    "ModelCache",
+    "ModelCacheStatistics",
     "ModelConfig",
     "ModelLoadError",
+    "ModelLoader",
+    "ModelMetadata",
     "OptimizationError",
     "Perplexity",
     "SamplingOptions",
