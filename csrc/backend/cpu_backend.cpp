@@ -259,6 +259,12 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
   return found == heads_.end() ? nullptr : found->second.lock();
 }
 
+PackedCache* CpuBackend::cache_of(const Model& model) {
+  if (!model.cache()) return cache_ ? &*cache_ : nullptr;
+  const CacheOptions& options = *model.cache();
+  return &caches_of_models_.try_emplace({options.folder, options.max_bytes}, options).first->second;
+}
+
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   const kernels::TernaryFormat& format = this->format(options);
   for (const Operator& op : model.graph().operators) {
@@ -301,7 +307,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   std::shared_ptr<const PackedHead> head = head_step ? packed_head(*model, head_step->bits()) : nullptr;
   const int64_t shared = (weights ? packed_bytes(*model, format) : 0) + (head ? packed_head_bytes(*model, plan) : 0);
   check_room(*model, plan.memory, shared, *pool_, arena_.size());
-  PackedCache* cache = cache_ ? &*cache_ : nullptr;
+  PackedCache* cache = cache_of(*model);
   if (!weights) weights = pack_weights(*model, format, threads_, *pool_, cache);
   if (head_step && !head) {
     head = pack_head(head_weight(*model, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);

@@ -22,12 +22,6 @@ using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecas
 using SampleArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using FedTuple = std::tuple<SequenceId, std::vector<int32_t>, bool>;
 
-// As a RuntimeWarning, from any thread.
-void warn(const std::string& message) {
-  py::gil_scoped_acquire acquire;
-  if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) < 0) throw py::error_already_set();
-}
-
 // Bytes, or a text as "512MB".
 using ByteSize = std::variant<int64_t, std::string>;
 

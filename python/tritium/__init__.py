@@ -6,8 +6,11 @@ from ._core import (
     ExecutionPlan,
     MemoryStats,
     MemoryUsage,
+    ModelCache,
+    ModelCacheStatistics,
     ModelConfig,
     ModelMemory,
+    ModelMetadata,
     PlanStep,
     PlanValue,
     __version__,
@@ -30,6 +33,7 @@ from .errors import (
 from .items import ItemResult
 from .llm import LLM
 from .model import LanguageModel, Model, load
+from .model_loader import ModelLoader
 from .network import build_model
 from .perplexity import Perplexity, measure_perplexity
 from .sampling import SamplingOptions
@@ -58,9 +62,13 @@ __all__ = [
     "MemoryUsage",
     "Message",
     "Model",
+    "ModelCache",
+    "ModelCacheStatistics",
     "ModelConfig",
     "ModelLoadError",
+    "ModelLoader",
     "ModelMemory",
+    "ModelMetadata",
     "OptimizationError",
     "Perplexity",
     "PlanStep",
