@@ -18,7 +18,7 @@ namespace tritium {
 class CpuModel final : public PreparedModel {
  public:
   CpuModel(std::shared_ptr<const Model> model, std::shared_ptr<const PackedWeights> weights,
-           std::shared_ptr<const PackedHead> head, ExecutionPlan plan)
+           std::shared_ptr<const PackedHead> head, ExecutionPlan plan, const CustomOperators& operators)
       : model_(std::move(model)),
         name_(model_->name()),
         weights_(std::move(weights)),
@@ -28,6 +28,8 @@ class CpuModel final : public PreparedModel {
       if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->frequencies);
       const auto* attention = std::get_if<AttentionStep>(&step.kind);
       if (attention && attention->rotates) add_rope_table(attention->frequencies);
+      if (const auto* op = std::get_if<CustomOp>(&step.kind))
+        custom_calls_.push_back(prepare_call(step, *op, operators));
     }
   }
 
@@ -42,6 +44,8 @@ class CpuModel final : public PreparedModel {
   const PackedHead* head() const { return head_.get(); }
   HeadStatistics* head_statistics() { return &head_statistics_; }
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
+
+  std::span<CustomCall> custom_calls() { return custom_calls_; }
 
  private:
   void add_rope_table(const std::vector<float>& frequencies) {
@@ -58,6 +62,7 @@ class CpuModel final : public PreparedModel {
   HeadStatistics head_statistics_;
   ExecutionPlan plan_;
   std::vector<RopeTable> rope_tables_;
+  std::vector<CustomCall> custom_calls_;
 };
 
 namespace {
@@ -223,8 +228,8 @@ SequenceOutput take_output(const SequenceInput& input, OutputRequest*& request, 
 }  // namespace
 
 CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
-                       std::optional<CacheOptions> cache)
-    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {
+                       std::optional<CacheOptions> cache, CustomOperators operators)
+    : threads_(threads), kernels_(kernels), pool_(std::move(pool)), operators_(std::move(operators)) {
   if (cache) cache_.emplace(*std::move(cache));
 }
 
@@ -256,6 +261,9 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   const kernels::TernaryFormat& format = this->format(options);
+  for (const Operator& op : model.graph().operators) {
+    if (const auto* custom = std::get_if<CustomOp>(&op.kind)) operators_.check(*custom);
+  }
   ExecutionPlan plan = build_plan(model.graph(), options);
   plan.memory.weights = packed_bytes(model, format);
   plan.weight_bytes_per_token = weight_bytes_per_token(model, format);
@@ -299,7 +307,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
     head = pack_head(head_weight(*model, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);
   }
   const auto prepared =
-      std::make_shared<CpuModel>(std::move(model), std::move(weights), std::move(head), std::move(plan));
+      std::make_shared<CpuModel>(std::move(model), std::move(weights), std::move(head), std::move(plan), operators_);
   std::lock_guard lock(in_use_);
   const auto is_gone = [](const auto& entry) { return entry.second.expired(); };
   std::erase_if(packed_, is_gone);
@@ -426,6 +434,7 @@ void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_
                      .threads = threads_,
                      .cache_shape = no_cache,
                      .arena = arena + thread * arena_bytes,
+                     .custom_calls = network.custom_calls(),
                      .alone = alone};
     for (int64_t first = begin; first < end; first += plan.options.max_tokens) {
       pass.input = x + first * inputs;
@@ -434,7 +443,8 @@ void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_
       for (const Step& step : plan.steps) run_step(pass, step);
     }
   };
-  if (takes_own_samples(plan, samples, threads())) {
+  // Custom operators are called by this thread alone.
+  if (network.custom_calls().empty() && takes_own_samples(plan, samples, threads())) {
     threads_.parallel_for(samples, [&](int64_t begin, int64_t end, int thread) { run(begin, end, thread, true); });
   } else {
     const DefaultFloatEnvironment environment;

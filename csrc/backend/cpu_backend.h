@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
+#include "model/custom_operator.h"
 
 namespace tritium {
 
@@ -23,9 +24,10 @@ struct PackedWeights;
 
 class CpuBackend final : public InferenceBackend {
  public:
-  // Everything that it allocates comes from `pool`. Packed weights are kept in a cache if one is given.
+  // Everything that it allocates comes from `pool`. Packed weights are kept in a cache if one is given; `operators` are
+  // those that networks may name.
   CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
-             std::optional<CacheOptions> cache = std::nullopt);
+             std::optional<CacheOptions> cache = std::nullopt, CustomOperators operators = {});
   ~CpuBackend() override;
 
   DeviceKind device() const override { return DeviceKind::kCpu; }
@@ -53,6 +55,7 @@ class CpuBackend final : public InferenceBackend {
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
   std::optional<PackedCache> cache_;
+  const CustomOperators operators_;
   MemoryPool::Buffer arena_;   // of all networks, which run one at a time; as large as the largest needed
   mutable std::mutex in_use_;  // for the following; model_memory() is called at any time
   // Weights in use, so that a model is packed once in a format.

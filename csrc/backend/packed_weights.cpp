@@ -13,7 +13,7 @@ namespace tritium {
 namespace {
 
 int64_t panels_bytes(const TernaryWeight& weight, const kernels::TernaryFormat& format) {
-  return kernels::panel_count(weight.rows) * format.layout.panel_bytes(weight.columns);
+  return weight.groups * kernels::panel_count(weight.rows) * format.layout.panel_bytes(weight.group_columns());
 }
 
 std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float scale) {
@@ -26,23 +26,39 @@ std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float sc
 
 // As PackedMatrix has them.
 std::vector<float> scales_of_rows(const TernaryWeight& weight) {
-  std::vector<float> scales = weight.row_scales;
-  if (weight.direction == ScaleDirection::kDivide) {
-    for (float& scale : scales) scale *= 127.0f;
+  std::vector<float> scales;
+  scales.reserve(weight.row_scales.size());
+  for (int64_t group = 0; group < weight.groups && !weight.row_scales.empty(); ++group) {
+    for (int64_t row = 0; row < weight.rows; ++row) {
+      const float scale = weight.row_scales[static_cast<size_t>(row * weight.groups + group)];
+      scales.push_back(weight.direction == ScaleDirection::kDivide ? scale * 127.0f : scale);
+    }
   }
   return scales;
 }
 
 void pack_panels(const TernaryWeight& weight, float scale, const kernels::TernaryFormat& format, ThreadPool& threads,
                  uint8_t* panels) {
-  const int64_t bytes = format.layout.panel_bytes(weight.columns);
+  const int64_t columns = weight.group_columns();
+  const int64_t bytes = format.layout.panel_bytes(columns);
+  const int64_t group_bytes = kernels::panel_count(weight.rows) * bytes;
   threads.parallel_for(kernels::panel_count(weight.rows), [&](int64_t begin, int64_t end, int) {
     std::vector<int8_t> trits(static_cast<size_t>(kernels::kPanelRows * weight.columns));
+    std::vector<int8_t> part(weight.groups > 1 ? static_cast<size_t>(kernels::kPanelRows * columns) : 0);
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kernels::kPanelRows;
       const int64_t last = std::min(first + kernels::kPanelRows, weight.rows);
       read_trits(weight, scale, first, last, trits.data());
-      format.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
+      for (int64_t group = 0; group < weight.groups; ++group) {
+        const int8_t* source = trits.data();
+        if (weight.groups > 1) {
+          for (int64_t row = 0; row < last - first; ++row) {
+            std::copy_n(trits.data() + row * weight.columns + group * columns, columns, part.data() + row * columns);
+          }
+          source = part.data();
+        }
+        format.pack_panel(source, last - first, columns, panels + group * group_bytes + panel * bytes);
+      }
     }
   });
 }
@@ -59,6 +75,7 @@ std::optional<Digest> panels_key(const Model& model, const kernels::TernaryForma
   for (const TernaryWeight& weight : model.ternary_weights()) {
     tensors.push_back(&weight.tensor);
     layout += concat(" ", weight.rows);
+    if (weight.groups > 1) layout += concat("/", weight.groups);
   }
   return source_digest(tensors, layout);
 }
@@ -198,8 +215,8 @@ std::shared_ptr<const PackedWeights> pack_weights(const Model& model, const kern
   const uint8_t* next = panels.bytes;
   for (const TernaryWeight& weight : model.ternary_weights()) {
     const float scale = panels.scales[packed->ternary.size()];
-    packed->ternary.push_back({next, weight.rows, weight.columns, scale, weight.direction, scales_of_rows(weight),
-                               read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
+    packed->ternary.push_back({next, weight.rows, weight.columns, weight.groups, scale, weight.direction,
+                               scales_of_rows(weight), read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
     next += panels_bytes(weight, format);
   }
   for (const DenseWeight& weight : model.dense_weights()) {

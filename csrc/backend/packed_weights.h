@@ -14,14 +14,16 @@
 namespace tritium {
 
 struct PackedMatrix {
-  const uint8_t* panels = nullptr;  // (panels, format.layout.panel_bytes(columns))
+  const uint8_t* panels = nullptr;  // (groups, panels, format.layout.panel_bytes(group_columns))
   int64_t rows = 0;
   int64_t columns = 0;
+  int64_t groups = 1;  // equal parts of the columns with scales of their own
   float scale = 1;
   ScaleDirection direction = ScaleDirection::kMultiply;
-  std::vector<float> row_scales;  // (rows), 127 times those stored if they divide; or empty: `scale` is for all
+  std::vector<float> row_scales;  // (groups, rows), 127 times those stored if they divide; or empty: `scale` is for all
   std::vector<float> bias;        // (rows) or empty
 
+  int64_t group_columns() const { return columns / groups; }
   // What an integer sum is multiplied by when its row was quantised with `absmax`.
   float multiplier(float absmax) const {
     return direction == ScaleDirection::kMultiply ? scale * (absmax / 127.0f) : absmax / (127.0f * scale);

@@ -11,6 +11,7 @@
 
 #include "backend/inference_backend.h"
 #include "base/process_guard.h"
+#include "engine/call_queue.h"
 #include "engine/feed_sequence.h"
 #include "memory/memory_pool.h"
 
@@ -93,7 +94,8 @@ class InferenceEngine {
   // For a caller that keeps both. Errors as of InferenceBackend::optimize_model.
   std::shared_ptr<PreparedModel> prepare(std::shared_ptr<const Model> model, const PlanOptions& options);
 
-  // Calls work(backend) alone, after the calls that came before. DeviceError in the child after fork().
+  // Calls work(backend) alone, after the calls that came before. DeviceError in the child after fork();
+  // BatchProcessingError from within such a call.
   template <class Work>
   auto run(Work&& work) {
     check_process();
@@ -122,7 +124,7 @@ class InferenceEngine {
   std::unique_ptr<InferenceBackend> backend_;
   EngineSettings settings_;
   ProcessGuard process_;
-  std::mutex queue_;
+  CallQueue queue_;
   std::unordered_map<const Model*, Inferred> inferred_;
 };
 

@@ -29,7 +29,8 @@ std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options) {
   }
   auto pool = std::make_shared<MemoryPool>(options.memory_limit, options.memory_pool_size);
   const int threads = options.threads == 0 ? default_thread_count() : options.threads;
-  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache);
+  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache,
+                                              CustomOperators(options.custom_operators));
   EngineSettings settings{options.level, options.ternary_format, options.batch_size};
   if (settings.ternary_format == "auto") {
     settings.ternary_format =

@@ -7,9 +7,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "backend/packed_cache.h"
 #include "engine/engine.h"
+#include "model/custom_operator.h"
 
 namespace tritium {
 
@@ -30,6 +32,8 @@ struct EngineOptions {
   std::string ternary_format = "auto";
   // Where the CPU backend keeps packed weights; nullopt: nowhere.
   std::optional<CacheOptions> cache = default_cache();
+  // Those that networks may name; OptimizationError if two have one name. They must not use the engine themselves.
+  std::vector<CustomOperator> custom_operators = {};
 
   static std::optional<CacheOptions> default_cache();  // in default_cache_folder(), if there is one
 };
@@ -57,6 +61,9 @@ class EngineBuilder {
     return optimization_level(parse_optimization_level(name));
   }
   EngineBuilder& ternary_format(std::string name) { return set(options_.ternary_format, std::move(name)); }
+  EngineBuilder& with_custom_operators(std::vector<CustomOperator> operators) {
+    return set(options_.custom_operators, std::move(operators));
+  }
   EngineBuilder& cache(std::optional<CacheOptions> options) { return set(options_.cache, std::move(options)); }
 
   const EngineOptions& options() const { return options_; }

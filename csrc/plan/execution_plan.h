@@ -79,9 +79,9 @@ struct HeadStep {
 
 using StepKind =
     std::variant<EmbeddingOp, RmsNormOp, LayerNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,
-                 HeadStep, RopeOp, AttentionStep, GateOp, ActivationOp, SoftmaxOp, AddOp, SelectOutputsOp>;
+                 HeadStep, RopeOp, AttentionStep, GateOp, ActivationOp, SoftmaxOp, AddOp, CustomOp, SelectOutputsOp>;
 
-std::string_view step_name(const StepKind& kind);  // "ternary_matmul"
+std::string step_name(const StepKind& kind);  // "ternary_matmul", "custom:softcap"
 
 using PlanValueId = int;
 

@@ -43,7 +43,7 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<b
                                              const ByteSize& memory_pool_size,
                                              const std::optional<ByteSize>& memory_limit, const std::string& level,
                                              std::string ternary_format, const std::optional<std::string>& cache_dir,
-                                             int64_t max_cache_size) {
+                                             int64_t max_cache_size, std::vector<CustomOperator> custom_operators) {
   EngineOptions options;
   options.ternary_format = std::move(ternary_format);
   options.device = std::move(device);
@@ -51,6 +51,7 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<b
   options.batch_size = batch_size;
   options.memory_pool_size = bytes_of(memory_pool_size);
   options.level = parse_optimization_level(level);
+  options.custom_operators = std::move(custom_operators);
   if (threads) {
     if (*threads < 1 || *threads > 1024) {
       throw DeviceError(concat("[threads] the number of threads must lie in [1, 1024], got ", *threads));
@@ -224,7 +225,8 @@ void bind_inference_engine(py::module_& module) {
            py::arg("threads") = py::none(), py::arg("batch_size") = kDefaultBatchSize,
            py::arg("memory_pool_size") = kDefaultMemoryPoolSize, py::arg("memory_limit") = py::none(),
            py::arg("optimization_level") = "basic", py::arg("ternary_format") = "auto", py::arg("cache_dir") = "auto",
-           py::arg("max_cache_size") = CacheOptions::default_max_bytes)
+           py::arg("max_cache_size") = CacheOptions::default_max_bytes,
+           py::arg("custom_operators") = std::vector<CustomOperator>{})
       .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
       .def_property_readonly("threads", &InferenceEngine::threads)
       .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)
@@ -259,12 +261,15 @@ void bind_inference_engine(py::module_& module) {
           py::arg("model"), py::arg("token_ids"))
       .def(
           "infer_samples",
-          [](InferenceEngine& engine, std::shared_ptr<Model> model, const SampleArray& x) {
+          [](InferenceEngine& engine, std::shared_ptr<Model> model, const py::array& given) {
+            // Most arrays are what is needed; asking costs a tenth of what a conversion to the same does.
+            const bool fits = SampleArray::check_(given);
+            const auto x = fits ? py::reinterpret_borrow<SampleArray>(given) : SampleArray(given);
             // What stands in front of a sample's shape stands in front of its result's.
             const py::ssize_t in_front = x.ndim() - static_cast<py::ssize_t>(model->input_shape().size());
             std::vector<py::ssize_t> shape(x.shape(), x.shape() + std::max<py::ssize_t>(in_front, 0));
             shape.insert(shape.end(), model->output_shape().begin(), model->output_shape().end());
-            py::array_t<float> y(shape);
+            py::array_t<float> y(std::move(shape));
             const std::span<const float> in(x.data(), static_cast<size_t>(x.size()));
             const std::span<float> out(y.mutable_data(), static_cast<size_t>(y.size()));
             {

@@ -13,8 +13,10 @@ from ._core import (
     __version__,
     devices,
 )
+from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
+from .custom_operator import CustomOperator
 from .engine import InferenceEngine
 from .engine_builder import EngineBuilder
 from .errors import (
@@ -25,6 +27,7 @@ from .errors import (
     OptimizationError,
     TritiumError,
 )
+from .items import ItemResult
 from .llm import LLM
 from .model import LanguageModel, Model, load
 from .network import build_model
@@ -35,15 +38,20 @@ from .tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
+    "BatchConfig",
     "BatchProcessingError",
+    "BatchProcessor",
+    "BatchSize",
     "ChatFormat",
     "Conversation",
+    "CustomOperator",
     "Device",
     "DeviceError",
     "EngineBuilder",
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
+    "ItemResult",
     "LanguageModel",
     "MemoryLimitError",
     "MemoryStats",

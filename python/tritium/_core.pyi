@@ -2,7 +2,7 @@
 `tritium`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,20 @@ class NetworkValue:
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
 
+class CustomOperator:
+    """A function of Python's as an operator of networks; see csrc/model/custom_operator.h."""
+
+    def __init__(
+        self,
+        name: str,
+        # a float32 array (samples, ...) for each input, its own; gives numbers (samples, ...)
+        function: Callable[..., Any],
+        # a tuple for each input, the shape of its samples; gives that of the result's
+        infer_shape: Callable[..., Sequence[int]],
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+
 class NetworkBuilder:
     """Describes a network layer by layer; see csrc/model/network_builder.h. Weights are tensors of
     the source, named "<name>.weight", "<name>.bias", "<name>.weight_scale". ModelLoadError if
@@ -193,6 +207,11 @@ class NetworkBuilder:
     ) -> NetworkValue: ...
     def softmax(self, x: NetworkValue, name: str = "") -> NetworkValue: ...
     def add(self, x: NetworkValue, z: NetworkValue, name: str = "") -> NetworkValue: ...
+    def custom(
+        self, inputs: Sequence[NetworkValue], op: CustomOperator, name: str = ""
+    ) -> NetworkValue:
+        """ModelLoadError also if infer_shape raises, which is then its cause."""
+
     def flatten(self, x: NetworkValue) -> NetworkValue: ...
     def build(self, output: NetworkValue) -> Model:
         """ModelLoadError if tensors are missing or left over. The builder is empty afterwards."""
@@ -400,10 +419,11 @@ class InferenceEngine:
         # folder of packed weights, "auto" for the default one, None for none
         cache_dir: str | None = "auto",
         max_cache_size: int = 16_000_000_000,  # bytes
+        custom_operators: Sequence[CustomOperator] = (),
     ) -> None:
         """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met;
-        OptimizationError for an unknown level. A ternary format that the kernel set does not have
-        is an OptimizationError when a model is planned.
+        OptimizationError for an unknown level or two custom operators of one name. A ternary format
+        that the kernel set does not have is an OptimizationError when a model is planned.
         """
 
     @property

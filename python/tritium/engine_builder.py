@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .custom_operator import CustomOperator
     from .engine import InferenceEngine
 
 
@@ -50,6 +52,10 @@ class EngineBuilder:
     def ternary_format(self, name: str) -> EngineBuilder:
         """ "auto", "2bit" or "1.6bit"."""
         return self._set(ternary_format=name)
+
+    def with_custom_operators(self, operators: Sequence[CustomOperator]) -> EngineBuilder:
+        """The operators that models may name."""
+        return self._set(custom_operators=operators)
 
     def cache(
         self, folder: str | os.PathLike[str] | None, max_size: int = 16_000_000_000

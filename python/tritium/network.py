@@ -12,6 +12,7 @@ from .errors import ModelLoadError
 from .layers import (
     GELU,
     BitLinear,
+    Custom,
     Flatten,
     Layer,
     LayerNorm,
@@ -37,8 +38,9 @@ def build_model(
     """A model of layers that run one after the other, for `InferenceEngine.infer`.
 
     input_shape: that of one sample, of float32, without the batch. In messages and plans, layers
-    are named by their places, "0", "1", "2.0" for the first one in a Residual, and tensors
-    "0.weight". Arrays are lent to the model where their type and order allow it (tritium.layers).
+    are named by their places, "0", "1", "2.0" for the first one in a Residual, "2.1.0" in the
+    second branch of a Custom, and tensors "0.weight". Arrays are lent to the model where their type
+    and order allow it (tritium.layers).
 
     ModelLoadError if shapes do not fit each other or a weight cannot be what it is said to be. What
     only reading all weights can tell, such as a weight of 2, is found when an engine first uses the
@@ -87,6 +89,12 @@ class _Network:
                 return self.builder.flatten(x)
             case Residual():
                 return self.builder.add(x, self.add_all(layer.layers, x, f"{name}."), name)
+            case Custom():
+                inputs = [
+                    self.add_all(branch, x, f"{name}.{place}.")
+                    for place, branch in enumerate(layer.branches)
+                ]
+                return self.builder.custom(inputs, layer.operator.core, name)
         raise ModelLoadError(f"[layers] {name}: {type(layer).__name__} is no layer of a network")
 
     def _add_bit_linear(
@@ -98,7 +106,7 @@ class _Network:
         trits = weight.dtype.kind in "iu"
         if trits and layer.scale is not None:
             outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
-            self._lend(f"{name}.weight_scale", _floats(layer.scale, name).reshape(-1))
+            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
         elif not trits and layer.scale is None:
             weight = _floats(weight, name)
             outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")

@@ -253,9 +253,8 @@ def test_every_optimization_level_gives_the_same_tokens_and_says_so_in_its_plan(
 def test_an_unknown_level_or_ternary_format_is_refused_by_name(llm):
     with pytest.raises(OptimizationError, match="'fast'; known are none, basic, aggressive"):
         LLM(llm.model, optimization_level="fast")
-    engine = InferenceEngine(ternary_format="3bit")
     with pytest.raises(OptimizationError, match="no ternary format '3bit'; it has 2bit"):
-        engine.plan(llm.model)
+        LLM(llm.model, ternary_format="3bit")
 
 
 def test_several_threads_may_use_one_model(llm):

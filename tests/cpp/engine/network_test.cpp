@@ -13,6 +13,7 @@
 #include "error_text.h"
 #include "tiny_model.h"
 #include "tiny_network.h"
+#include "tiny_operators.h"
 
 namespace {
 
@@ -134,6 +135,23 @@ TEST(NetworkInference, LoadsAndUnloadsLeaveNothingBehind) {
   EXPECT_EQ(after.active, before.active);
   EXPECT_EQ(after.cached, before.cached);
   EXPECT_EQ(after.peak, before.peak);
+}
+
+TEST(NetworkInference, AllocatesNothingForACustomOperator) {
+  EngineOptions options;
+  options.threads = 2;
+  options.custom_operators = {outer_operator()};
+  const auto engine = build_engine(options);
+  const TensorSource source;
+  NetworkBuilder builder("outer", {3}, source);
+  const auto model = builder.build(builder.custom({builder.input(), builder.input()}, outer_operator()));
+  const auto x = random_samples(70, 3);
+  std::vector<float> y(70 * 9);
+  engine->infer(model, x, y);
+  const int64_t before = g_allocations;
+  engine->infer(model, x, y);
+  engine->infer(model, std::span(x).first(3), std::span(y).first(9));
+  EXPECT_EQ(g_allocations, before);
 }
 
 TEST(NetworkInference, RefusesWhatDoesNotFitAndGoesOn) {
