@@ -13,7 +13,7 @@ class CallQueue {
  public:
   // BatchProcessingError if this thread holds the lock.
   void lock() {
-    if (holder_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    if (is_held_here()) {
       throw BatchProcessingError(
           "[engine] this call comes from within a call of the same engine, which it would wait for; an operator can "
           "use "
@@ -22,12 +22,20 @@ class CallQueue {
     mutex_.lock();
     holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   }
+  // False if a thread holds it, this one or another.
+  bool try_lock() {
+    if (is_held_here() || !mutex_.try_lock()) return false;
+    holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    return true;
+  }
   void unlock() {
     holder_.store({}, std::memory_order_relaxed);
     mutex_.unlock();
   }
 
  private:
+  bool is_held_here() const { return holder_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
+
   std::mutex mutex_;
   std::atomic<std::thread::id> holder_ = {};  // a thread asks for its own id only
 };
