@@ -2,17 +2,26 @@
 
 from . import layers
 from ._core import (
+    Device,
     ExecutionPlan,
+    MemoryStats,
     MemoryUsage,
     ModelCache,
     ModelCacheStatistics,
     ModelConfig,
+    ModelMemory,
     ModelMetadata,
+    PlanStep,
+    PlanValue,
     __version__,
+    devices,
 )
+from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
+from .custom_operator import CustomOperator
 from .engine import InferenceEngine
+from .engine_builder import EngineBuilder
 from .errors import (
     BatchProcessingError,
     DeviceError,
@@ -21,6 +30,7 @@ from .errors import (
     OptimizationError,
     TritiumError,
 )
+from .items import ItemResult
 from .llm import LLM
 from .model import LanguageModel, Model, load
 from .model_loader import ModelLoader
@@ -32,15 +42,23 @@ from .tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
+    "BatchConfig",
     "BatchProcessingError",
+    "BatchProcessor",
+    "BatchSize",
     "ChatFormat",
     "Conversation",
+    "CustomOperator",
+    "Device",
     "DeviceError",
+    "EngineBuilder",
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
+    "ItemResult",
     "LanguageModel",
     "MemoryLimitError",
+    "MemoryStats",
     "MemoryUsage",
     "Message",
     "Model",
@@ -49,9 +67,12 @@ __all__ = [
     "ModelConfig",
     "ModelLoadError",
     "ModelLoader",
+    "ModelMemory",
     "ModelMetadata",
     "OptimizationError",
     "Perplexity",
+    "PlanStep",
+    "PlanValue",
     "SamplingOptions",
     "TextChunk",
     "Timings",
@@ -60,6 +81,7 @@ __all__ = [
     "TritiumError",
     "__version__",
     "build_model",
+    "devices",
     "layers",
     "load",
     "measure_perplexity",

@@ -87,9 +87,15 @@ class Random:
         bias = self.floats(outputs) if self.coin() else None
         if self.coin():
             return BitLinear(self.floats(outputs, inputs), bias=bias, norm=norm)
-        scale = np.abs(self.floats(outputs)) + F32(0.1) if self.coin() else F32(0.37)
+        scale = np.abs(self.floats(*self.scales(inputs, outputs))) + F32(0.1)
         direction = "divide" if self.coin() else "multiply"
         return BitLinear(self.trits(outputs, inputs), scale, bias, direction, norm)
+
+    def scales(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """A shape: of one scale, one an output, or one a group of inputs."""
+        divisors = [groups for groups in range(1, inputs + 1) if inputs % groups == 0]
+        shapes = [(), (outputs,), (outputs, int(self.numbers.choice(divisors)))]
+        return shapes[self.numbers.integers(0, 3)]
 
     def linear(self, inputs: int, outputs: int) -> Linear:
         bias = self.floats(outputs) if self.coin() else None
@@ -380,7 +386,8 @@ IMPOSSIBLE: list[tuple[list[Any], str]] = [
     ([BitLinear(TRITS)], "weights of int8 and none given; trits need a scale"),
     ([BitLinear(np.zeros((4, 24)), 1)], "of float64 and one given; masters bring their own"),
     ([BitLinear(np.full((4, 24), 257), 1)], "96 of 96 weights are not -1, 0 or 1, .* is 257"),
-    ([BitLinear(TRITS, [1, 2])], rf"weight_scale .* has shape \[2\], {NEEDS} \[1\] or \[4\]"),
+    ([BitLinear(TRITS, [1, 2])], rf"weight_scale .* has shape \[2\], {NEEDS} \[1\], \[4\] or"),
+    ([BitLinear(TRITS, np.ones((4, 5)))], r"has shape \[4, 5\], .* groups a divisor of 24"),
     ([BitLinear(TRITS, -1)], "must be a finite scale > 0, got -1"),
     ([BitLinear(TRITS, [1, 2, 3, np.nan])], "must be a finite scale > 0, got nan"),
     ([BitLinear(TRITS, 1, None, "add")], "unknown scale direction 'add'"),
