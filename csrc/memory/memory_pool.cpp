@@ -95,7 +95,9 @@ struct MemoryPool::Buffer::Shared {
     const bool by_total = bytes > total.limit - total.active;
     const MemoryStats& short_of = by_total ? total : account(use).stats;
     return concat("[memory] ", use.name, " needs ", bytes, " bytes, ", short_of.limit - short_of.active, " of ",
-                  short_of.limit, by_total ? " bytes are free" : " bytes of working memory are free");
+                  short_of.limit,
+                  by_total ? " bytes are free; a larger memory_limit gives more"
+                           : " bytes of working memory are free; a larger memory_pool_size gives more");
   }
 
   Cache::Entry take_from_system(size_t bytes, const MemoryUse& use, size_t rest) {

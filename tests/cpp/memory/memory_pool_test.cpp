@@ -99,9 +99,11 @@ TEST(MemoryPool, CountsActivePeakAndCachedBytes) {
 TEST(MemoryPool, RefusesWhatPassesTheLimitAndSaysWhatIsFree) {
   MemoryPool pool(10 * kMiB);
   const auto held = pool.allocate(6 * kMiB, {"held"});
-  EXPECT_EQ(limit_error(pool, 5 * kMiB), "[memory] arena needs 5242880 bytes, 4194304 of 10485760 bytes are free");
+  EXPECT_EQ(limit_error(pool, 5 * kMiB),
+            "[memory] arena needs 5242880 bytes, 4194304 of 10485760 bytes are free; a larger memory_limit gives more");
   EXPECT_EQ(limit_error(pool, SIZE_MAX),
-            concat("[memory] arena needs ", SIZE_MAX, " bytes, 4194304 of 10485760 bytes are free"));
+            concat("[memory] arena needs ", SIZE_MAX,
+                   " bytes, 4194304 of 10485760 bytes are free; a larger memory_limit gives more"));
   EXPECT_EQ(pool.stats().active, 6 * kMiB);
   const auto rest = pool.allocate(4 * kMiB, {"exactly the rest"});
   EXPECT_EQ(pool.stats().active, 10 * kMiB);
@@ -129,9 +131,11 @@ TEST(MemoryPool, LimitsAndCountsWorkingMemoryApart) {
   {
     const auto working = pool.allocate(3 * kMiB, kWorking);
     EXPECT_EQ(error_text<MemoryLimitError>([&] { pool.allocate(2 * kMiB, kWorking); }),
-              "[memory] working needs 2097152 bytes, 1048576 of 4194304 bytes of working memory are free");
-    EXPECT_EQ(error_text<MemoryLimitError>([&] { pool.allocate(3 * kMiB, kWorking); }),
-              "[memory] working needs 3145728 bytes, 2097152 of 10485760 bytes are free");
+              "[memory] working needs 2097152 bytes, 1048576 of 4194304 bytes of working memory are free; "
+              "a larger memory_pool_size gives more");
+    EXPECT_EQ(
+        error_text<MemoryLimitError>([&] { pool.allocate(3 * kMiB, kWorking); }),
+        "[memory] working needs 3145728 bytes, 2097152 of 10485760 bytes are free; a larger memory_limit gives more");
     EXPECT_EQ(pool.working_stats().active, 3 * kMiB);
     EXPECT_EQ(pool.stats().active, 8 * kMiB);
   }
