@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <stdexcept>
 #include <system_error>
 #include <type_traits>
@@ -195,8 +194,6 @@ std::optional<std::filesystem::path> default_cache_folder() {
   return caches ? std::optional(*caches / "tritium") : std::nullopt;
 }
 
-void CacheOptions::print_warning(const std::string& message) { std::cerr << "warning: " << message << std::endl; }
-
 std::span<const std::byte> PackedCache::Entry::section(std::string_view name) const {
   const auto found = sections_.find(name);
   return found == sections_.end() ? std::span<const std::byte>() : found->second;
@@ -222,6 +219,7 @@ std::shared_ptr<const PackedCache::Entry> PackedCache::find(const Digest& key, T
       if (const auto copy = copy_file(*file, threads, pool)) {
         bytes = {copy->as<const std::byte>(), bytes.size()};
         entry->owner_ = copy;
+        entry->mapped_ = false;
       }
     }
     if (std::optional<Sections> sections = read_sections(bytes, key, threads)) {

@@ -20,12 +20,12 @@ class CallQueue {
           "another engine");
     }
     mutex_.lock();
-    holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    hold();
   }
   // False if a thread holds it, this one or another.
   bool try_lock() {
     if (is_held_here() || !mutex_.try_lock()) return false;
-    holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    hold();
     return true;
   }
   void unlock() {
@@ -35,6 +35,7 @@ class CallQueue {
 
  private:
   bool is_held_here() const { return holder_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
+  void hold() { holder_.store(std::this_thread::get_id(), std::memory_order_relaxed); }
 
   std::mutex mutex_;
   std::atomic<std::thread::id> holder_ = {};  // a thread asks for its own id only

@@ -105,6 +105,18 @@ std::string step_name(const StepKind& kind) {
       kind);
 }
 
+std::string_view storage_name(Storage storage) {
+  switch (storage) {
+    case Storage::kTokenIds:
+      return "token_ids";
+    case Storage::kFloat:
+      return "float32";
+    case Storage::kQuantized:
+      return "quantized";
+  }
+  return "";
+}
+
 int64_t PlanValue::bytes(int64_t count) const {
   switch (storage) {
     case Storage::kTokenIds:

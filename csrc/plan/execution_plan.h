@@ -98,6 +98,8 @@ enum class Storage {
   kQuantized,  // int8 (rows, width padded to kQuantizedColumns), then float32 absmax (rows), then int32 sum (rows)
 };
 
+std::string_view storage_name(Storage storage);  // "token_ids", "float32", "quantized"
+
 inline constexpr int64_t kQuantizedColumns = 16;
 inline constexpr int64_t kOutsideArena = -1;
 

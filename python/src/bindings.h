@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <thread>
 
 #ifdef __GLIBCXX__
@@ -55,9 +56,13 @@ std::shared_ptr<T> share_with_threads(std::unique_ptr<T> object) {
 // Python's error classes (tritium.errors) for ours.
 void bind_errors(pybind11::module_& module);
 void bind_model(pybind11::module_& module);
+void bind_model_file(pybind11::module_& module);
 void bind_network(pybind11::module_& module);
 void bind_operators(pybind11::module_& module);
 void bind_engine(pybind11::module_& module);
+
+// As a RuntimeWarning, from any thread.
+void warn(const std::string& message);
 
 }  // namespace tritium::python
 

@@ -3,11 +3,13 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
+
+import tritium.model
 
 __version__: str
 
@@ -17,8 +19,10 @@ class MappedFile:
     """
 
     @staticmethod
-    def open(path: str, mmap: bool = True) -> MappedFile:
-        """Map `path`, or read it with mmap=False. ModelLoadError if that cannot be done."""
+    def open(path: str, map_above: int | None = 0) -> MappedFile:
+        """Map `path` if it has more than `map_above` bytes, else read it; None maps nothing.
+        ModelLoadError if that cannot be done.
+        """
 
     @staticmethod
     def from_buffer(buffer: Buffer, path: str = "memory") -> MappedFile:
@@ -163,6 +167,104 @@ class Model:
     def graph(self) -> str:
         """The operator graph as text, one operator a line."""
 
+    def metadata(self, name: str, version: str = "") -> ModelMetadata: ...
+    def with_cache(self, folder: str, max_bytes: int) -> Model:
+        """The same model; a CPU engine keeps its packed weights in `folder`, at most so many
+        bytes, whatever the engine's own options say.
+        """
+
+class ModelMetadata:
+    """What can be said of a model without its weights."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str:
+        """Of the model, as whoever saved it called it; "" if they did not."""
+
+    @property
+    def architecture(self) -> str:
+        """ "network", or the family of a language model."""
+
+    @property
+    def parameter_count(self) -> int: ...
+    @property
+    def quantization_bits(self) -> int:
+        """That a ternary weight takes when an engine has packed it, 2; 32 without any."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample; () for a language model, one token id."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one sample's result; (vocab_size,) for a language model."""
+
+class ModelFile:
+    """A model, what is said of it, and the files that go with it."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def metadata(self) -> ModelMetadata: ...
+    @property
+    def files(self) -> dict[str, bytes]: ...
+
+def save_model(model: Model, path: str, name: str, version: str, files: dict[str, bytes]) -> None:
+    """ModelLoadError if the file cannot be written."""
+
+def open_model_file(file: MappedFile) -> ModelFile:
+    """ModelLoadError for anything that save_model would not have written."""
+
+def read_model_metadata(file: MappedFile) -> ModelMetadata:
+    """ModelLoadError if what is said of the model cannot be."""
+
+class ModelCacheStatistics:
+    @property
+    def hits(self) -> int:
+        """Calls that found the model, or waited for another caller's load."""
+
+    @property
+    def misses(self) -> int:
+        """Calls that loaded."""
+
+    @property
+    def evictions(self) -> int:
+        """Models that made room."""
+
+    @property
+    def entries(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Of the tensors of all models that are kept."""
+
+_AnyModel = TypeVar("_AnyModel", bound=tritium.model.Model)
+
+class ModelCache:
+    """Models by key, each loaded once; those used longest ago make room for others.
+
+    capacity: models. max_memory: bytes of their tensors, whether these are mapped or in memory.
+    Any number of threads may use it. MemoryLimitError if either is less than 1.
+    """
+
+    def __init__(self, capacity: int, max_memory: int) -> None: ...
+    def get_or_load(self, key: str, load: Callable[[], _AnyModel]) -> _AnyModel:
+        """The model of a key; if there is none, what load() returns, a `tritium.Model`.
+
+        One caller loads, others that come meanwhile wait; what load() raises all of them get, and
+        nothing is kept. A model that someone holds, such as a variable or an engine, is never
+        evicted. MemoryLimitError if evicting the others does not make room enough; then none is
+        evicted. ModelLoadError if load() asks for its own key.
+        """
+
+    def clear(self) -> None:
+        """Forget all models; those in use live on with their users."""
+
+    @property
+    def statistics(self) -> ModelCacheStatistics: ...
+    def __contains__(self, key: str) -> bool: ...
+    def __len__(self) -> int: ...
+
 class NetworkValue:
     """What a layer of a network takes and gives."""
 
@@ -194,7 +296,12 @@ class NetworkBuilder:
     @property
     def input(self) -> NetworkValue: ...
     def ternary_linear(
-        self, x: NetworkValue, name: str, outputs: int, scale_direction: str = "multiply"
+        self,
+        x: NetworkValue,
+        name: str,
+        outputs: int,
+        scale_direction: str = "multiply",
+        bias_before_scale: bool = False,
     ) -> NetworkValue: ...
     def dense_linear(self, x: NetworkValue, name: str, outputs: int) -> NetworkValue: ...
     def rms_norm(self, x: NetworkValue, name: str, eps: float) -> NetworkValue: ...
@@ -217,23 +324,44 @@ class NetworkBuilder:
         """ModelLoadError if tensors are missing or left over. The builder is empty afterwards."""
 
 class MemoryUsage:
-    """Bytes that an engine has allocated; mapped files are not counted."""
+    """Bytes that an engine uses."""
 
     @property
     def weights(self) -> int:
-        """Packed weights in use, without those that are mapped from the packed cache."""
+        """Packed weights in use."""
+
+    @property
+    def mapped_weights(self) -> int:
+        """Of them, those that are pages of files in the packed cache; no limit counts them."""
 
     @property
     def kv_cache(self) -> int:
         """KV pages in use."""
 
     @property
+    def pool(self) -> MemoryStats:
+        """Working memory: arenas, staging, logits. Its limit is memory_pool_size."""
+
+    @property
+    def total(self) -> MemoryStats:
+        """Everything that the engine allocated: working memory, weights that are not mapped, KV
+        pages. Its limit is memory_limit.
+        """
+
+    @property
+    def models(self) -> list[ModelMemory]:
+        """Every model that is prepared."""
+
+class MemoryStats:
+    """Bytes."""
+
+    @property
     def active(self) -> int:
-        """Everything in use: weights, KV pages, arena and outputs."""
+        """In use."""
 
     @property
     def peak(self) -> int:
-        """The most that was ever in use."""
+        """The most that were ever in use."""
 
     @property
     def cached(self) -> int:
@@ -243,6 +371,82 @@ class MemoryUsage:
     def limit(self) -> int:
         """What active and cached together never pass."""
 
+class ModelMemory:
+    """Bytes that a prepared model takes."""
+
+    @property
+    def name(self) -> str:
+        """That of the model; a language model's is its architecture."""
+
+    @property
+    def weights(self) -> int:
+        """Packed weights, the small copy of a head among them."""
+
+    @property
+    def mapped_weights(self) -> int:
+        """Of them, those that are pages of files in the packed cache."""
+
+    @property
+    def arena(self) -> int:
+        """Intermediate values of a pass, from the pool. Networks share one arena, as large as the
+        largest.
+        """
+
+class Device:
+    """A kind of device, and whether this process can use it."""
+
+    @property
+    def name(self) -> str:
+        """ "mlx", "metal" or "cpu"."""
+
+    @property
+    def is_gpu(self) -> bool: ...
+    @property
+    def is_available(self) -> bool: ...
+    @property
+    def missing(self) -> str | None:
+        """Why it is not available: "not in this build"."""
+
+def devices() -> list[Device]:
+    """Every kind of device, best first. "auto" is the first that is available."""
+
+class PlanValue:
+    """What a step reads or writes, a row for each sample or token."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def storage(self) -> str:
+        """ "token_ids" (int32), "float32", or "quantized": int8, and an absmax and a sum a row."""
+
+    @property
+    def width(self) -> int:
+        """Elements of a row."""
+
+    @property
+    def offset(self) -> int | None:
+        """Bytes from the start of the arena; None for the input and the output of the model, which
+        lie outside.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows of one pass."""
+
+class PlanStep:
+    @property
+    def name(self) -> str:
+        """Where in the model: the place of the layer, or the name of a weight."""
+
+    @property
+    def kind(self) -> str:
+        """ "ternary_matmul", "softmax", ..."""
+
+    @property
+    def inputs(self) -> list[PlanValue]: ...
+    @property
+    def outputs(self) -> list[PlanValue]: ...
+
 class ExecutionPlan:
     """The steps that run a model, and the bytes that they take. See csrc/plan/execution_plan.h."""
 
@@ -251,12 +455,24 @@ class ExecutionPlan:
         """The kind of each step, in order."""
 
     @property
+    def layers(self) -> list[PlanStep]:
+        """Each step with the layer that it comes from and its values and their places."""
+
+    @property
+    def optimization_level(self) -> str:
+        """ "none", "basic" or "aggressive"."""
+
+    @property
+    def rows_per_pass(self) -> int:
+        """The most samples of a network, or tokens, that one pass takes."""
+
+    @property
     def fusions(self) -> list[str]:
         """Those that were applied, each with how often: "share_quantization x24"."""
 
     @property
     def arena_bytes(self) -> int:
-        """Intermediate values of one pass."""
+        """Intermediate values of one pass, on every thread for a network."""
 
     @property
     def weight_bytes(self) -> int:
@@ -300,8 +516,11 @@ class InferenceEngine:
     def __init__(
         self,
         device: str = "auto",
+        gpu_acceleration: bool | None = None,
         threads: int | None = None,
-        memory_limit: int | None = None,  # bytes; everything that the engine allocates
+        batch_size: int = 16,  # samples a pass
+        memory_pool_size: int | str = 512_000_000,  # bytes of working memory
+        memory_limit: int | str | None = None,  # bytes; everything that the engine allocates
         optimization_level: str = "basic",  # "none" | "basic" | "aggressive"
         ternary_format: str = "auto",  # "2bit" | "1.6bit"; auto: measured if aggressive, else 2bit
         # folder of packed weights, "auto" for the default one, None for none
@@ -320,6 +539,10 @@ class InferenceEngine:
     def threads(self) -> int: ...
     @property
     def kernel_set(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def optimization_level(self) -> str: ...
     def plan(
         self,
         model: Model,
@@ -343,6 +566,8 @@ class InferenceEngine:
         """Measured now, in a fraction of a second; so many bytes are allocated and read for it."""
 
     def memory_usage(self) -> MemoryUsage: ...
+    def release(self, model: Model) -> None: ...
+    def release_all(self) -> None: ...
 
 class Sampling:
     """How the next token is chosen; temperature 0 is greedy. BatchProcessingError for values out of
@@ -416,6 +641,9 @@ class Session:
     def head_statistics(self) -> HeadStatistics: ...
     def open(self, sampling: Sampling | None = None) -> int:
         """A new sequence's id. BatchProcessingError if max_sequences are open."""
+
+    def check_process(self) -> None:
+        """DeviceError in the child after fork(), as of every other call."""
 
     def close(self, sequence: int) -> None:
         """Frees its pages; unknown ids are ignored."""

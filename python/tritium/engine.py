@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
 from .custom_operator import CustomOperator
-from .errors import BatchProcessingError
+from .engine_builder import EngineBuilder
+from .item_stream import astream_items, check_stream_options, stream_items
+from .items import as_input, as_samples, as_token_ids, infer_together
 from .model import LanguageModel, Model
 
 if TYPE_CHECKING:
@@ -20,8 +22,17 @@ if TYPE_CHECKING:
 class InferenceEngine:
     """Runs models on one device with its own threads. Several threads may use it; calls queue.
 
-    device: "auto" or "cpu". threads: default the performance cores that this process may use.
-    memory_limit: bytes of everything that the engine allocates; default no limit.
+    device: "auto" for the best that is available, or one of `tritium.devices()`; "cpu" is in every
+    build. gpu_acceleration: True lets "auto" take GPUs only, False none of them. threads: default
+    the performance cores that this process may use.
+
+    batch_size: the most samples of a network that one pass takes, on each thread; a longer batch
+    runs in several passes, a shorter one in one. memory_pool_size: bytes of the memory that passes
+    work in, arenas, staging and the logits of language models, taken when it is needed; results
+    belong to the caller. memory_limit: bytes of everything that the engine allocates, that pool,
+    packed weights and KV pages together; default no limit. Sizes are numbers of bytes or texts
+    such as "512MB": B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024.
+
     optimization_level: "none" runs the operators as they are, "basic" fuses them, "aggressive" also
     measures, for a tenth of a second, in which format ternary weights are read fastest here. The
     results are the same to the bit. ternary_format: "2bit" or "1.6bit" (bits a weight) instead of
@@ -32,20 +43,29 @@ class InferenceEngine:
     keeps nothing. max_cache_size: bytes of that folder; what was used longest ago goes first.
     Where it cannot be written, one RuntimeWarning says so.
 
+    A model is prepared, its ternary weights packed, when it is first used, and stays prepared until
+    it is garbage (then the next call gives its memory back), released, or until memory is short
+    and another model needs it.
+
     custom_operators: those that models may name (tritium.layers.Custom). Two of one name are an
     OptimizationError, and so is a model that names another, when it is planned or first run.
 
     DeviceError if the device, the thread count or the kernel set named in TRITIUM_KERNELS cannot be
-    met; OptimizationError for an unknown level, and when a model is planned in a format that the
-    kernel set does not have.
+    met; BatchProcessingError for a batch_size outside [1, 65536]; MemoryLimitError for sizes that
+    are none, and when a model does not fit them; OptimizationError for an unknown level, and when a
+    model is planned in a format that the kernel set does not have. After any error the engine goes
+    on working. In the child after fork() every call is a DeviceError.
     """
 
     def __init__(
         self,
         device: str = "auto",
         *,
+        gpu_acceleration: bool | None = None,
         threads: int | None = None,
-        memory_limit: int | None = None,
+        batch_size: int = 16,
+        memory_pool_size: int | str = "512MB",
+        memory_limit: int | str | None = None,
         optimization_level: str = "basic",
         ternary_format: str = "auto",
         cache_dir: str | os.PathLike[str] | None = "auto",
@@ -55,7 +75,10 @@ class InferenceEngine:
         self._custom_operators = tuple(custom_operators)  # the core refers to them weakly
         self.core = _core.InferenceEngine(
             device=device,
+            gpu_acceleration=gpu_acceleration,
             threads=threads,
+            batch_size=batch_size,
+            memory_pool_size=memory_pool_size,
             memory_limit=memory_limit,
             optimization_level=optimization_level,
             ternary_format=ternary_format,
@@ -63,6 +86,11 @@ class InferenceEngine:
             max_cache_size=max_cache_size,
             custom_operators=[operator.core for operator in self._custom_operators],
         )
+
+    @staticmethod
+    def builder() -> EngineBuilder:
+        """Options one after the other, then `build()`."""
+        return EngineBuilder()
 
     @property
     def device(self) -> str:
@@ -78,6 +106,16 @@ class InferenceEngine:
     def kernel_set(self) -> str:
         """Name of the kernel set in use: "scalar", "avx2", ..."""
         return self.core.kernel_set
+
+    @property
+    def batch_size(self) -> int:
+        """The most samples of a network that one pass takes."""
+        return self.core.batch_size
+
+    @property
+    def optimization_level(self) -> str:
+        """ "none", "basic" or "aggressive"."""
+        return self.core.optimization_level
 
     def infer(self, model: Model, x: ArrayLike) -> NDArray[np.float32]:
         """What a model gives for x, as float32 in memory of its own.
@@ -101,36 +139,60 @@ class InferenceEngine:
     def infer_batch(self, model: Model, items: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
         """What `infer` gives for each item, in order.
 
-        Items are samples or batches, of any numbers of samples; those of a network run together,
-        and their results are parts of one array. Items of a language model are sequences and run
-        one after the other. BatchProcessingError as for `infer`; it names the item.
+        Items are samples or batches, of any numbers of samples. Those of a network run together as
+        far as they fit the caches, and results that ran together are parts of one array; an item
+        that fills the caches alone is not copied. Items of a language model are sequences and run
+        one after the other. BatchProcessingError as for `infer`, before anything runs; it names the
+        item. BatchProcessor is for more items than memory holds, and for items that may fail.
         """
-        if isinstance(model, LanguageModel):
-            sequences = [
-                as_token_ids(
-                    item, vocab_size=model.config.vocab_size, where=f"infer_batch, item {place}"
-                )
-                for place, item in enumerate(items)
-            ]
-            return [self.core.infer(model.core, np.asarray(ids, np.int32)) for ids in sequences]
-        shape = model.input_shape
-        samples = [
-            as_samples(item, shape=shape, where=f"infer_batch, item {place}")
+        inputs = [
+            as_input(model, item, where=f"infer_batch, item {place}")
             for place, item in enumerate(items)
         ]
-        if not samples:
-            return []
-        together = np.concatenate([item.reshape(-1, *shape) for item in samples])
-        results = self.core.infer_samples(model.core, together)
-        outputs, first = [], 0
-        for item in samples:
-            if item.ndim == len(shape):
-                outputs.append(results[first])
-                first += 1
-            else:
-                outputs.append(results[first : first + len(item)])
-                first += len(item)
-        return outputs
+        return infer_together(self, model, inputs)
+
+    def stream(
+        self,
+        model: Model,
+        items: Iterable[ArrayLike],
+        *,
+        buffer_size: int = 16,
+        max_wait: float = 0.002,
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """What `infer` gives for each item, in order, while items still arrive.
+
+        Items run in micro-batches of up to half of `buffer_size`; one that is not full runs when
+        its first item has waited for `max_wait` seconds. `items` may be endless: a thread of its
+        own reads it, never more than `buffer_size` items ahead of the result that was handed out
+        last. An item must not change until its result is there. Values of one micro-batch may be
+        parts of one array.
+
+        An item that cannot be run raises when its turn comes, after the results of all items before
+        it, and ends the stream; the message names it. So does what `items` itself raises. The
+        engine goes on working. BatchProcessor goes on past items that fail.
+
+        Closing the iterator, or an interrupt while it waits, ends the work; it waits for the
+        micro-batch that runs and for the item that `items` is at. BatchProcessingError also for a
+        buffer_size below 1 or a max_wait below 0.
+        """
+        check_stream_options(buffer_size, max_wait)
+        return stream_items(self, model, iter(items), buffer_size, max_wait)
+
+    def astream(
+        self,
+        model: Model,
+        items: AsyncIterable[ArrayLike],
+        *,
+        buffer_size: int = 16,
+        max_wait: float = 0.002,
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        """`stream` for asyncio: a task reads `items`, a thread runs the micro-batches.
+
+        Cancelling the task or closing the iterator cancels what `items` awaits, ends the work after
+        the micro-batch that runs, and waits for that without blocking the loop.
+        """
+        check_stream_options(buffer_size, max_wait)
+        return astream_items(self, model, aiter(items), buffer_size, max_wait)
 
     def plan(
         self,
@@ -147,59 +209,15 @@ class InferenceEngine:
         return self.core.plan(model.core, context_size, kv_dtype=kv_dtype, head=head)
 
     def memory_usage(self) -> _core.MemoryUsage:
-        """Bytes in use now, by kind."""
+        """Bytes in use now, by kind and by model. Does not wait for the call that runs."""
         return self.core.memory_usage()
 
-
-def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[np.float32]:
-    """x as contiguous float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy
-    where it is that already.
-
-    BatchProcessingError, its message beginning with [where], if it is not.
-    """
-    try:
-        array = np.asarray(x)
-    except ValueError:  # rows of different lengths
-        raise BatchProcessingError(
-            f"[{where}] samples must all have the shape {shape}, got rows of different lengths"
-        ) from None
-    if array.dtype.kind not in "fiub":
-        raise BatchProcessingError(f"[{where}] samples must be real numbers, got {array.dtype}")
-    if array.shape != shape and array.shape[1:] != shape:
-        raise BatchProcessingError(
-            f"[{where}] the model takes a sample of shape {shape} or a batch "
-            f"(n, {', '.join(map(str, shape))}), got shape {array.shape}"
-        )
-    if array.size == 0:
-        raise BatchProcessingError(f"[{where}] 0 samples given, at least 1 is needed")
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def as_token_ids(values: ArrayLike | Sequence[int], *, vocab_size: int, where: str) -> list[int]:
-    """`values` as a list of token ids (tokens,).
-
-    BatchProcessingError, its message beginning with [where], if they are not a one-dimensional,
-    non-empty array of integers in [0, vocab_size).
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of different lengths
-        raise BatchProcessingError(
-            f"[{where}] token ids must have one dimension, got rows"
-        ) from None
-    if array.size == 0:
-        raise BatchProcessingError(f"[{where}] 0 tokens given, at least 1 is needed")
-    if array.dtype == object or not np.issubdtype(array.dtype, np.integer):
-        raise BatchProcessingError(f"[{where}] token ids must be integers, got {array.dtype}")
-    if array.ndim != 1:
-        raise BatchProcessingError(
-            f"[{where}] token ids must have 1 dimension, got {array.ndim} with shape {array.shape}"
-        )
-    wrong = np.flatnonzero((array < 0) | (array >= vocab_size))
-    if wrong.size:
-        position = int(wrong[0])
-        raise BatchProcessingError(
-            f"[{where}] token id {array[position]} at position {position} is out of range: "
-            f"the vocabulary has {vocab_size} tokens"
-        )
-    return array.tolist()
+    def release(self, model: Model | None = None) -> None:
+        """Forget what was prepared to infer with `model`; without one, with every model, and give
+        back the memory that is kept for reuse. The next `infer` prepares the model again. A
+        language model that an `LLM` uses stays prepared for that.
+        """
+        if model is None:
+            self.core.release_all()
+        else:
+            self.core.release(model.core)

@@ -45,9 +45,10 @@ class BitLinear:
 
     weight: (outputs, inputs), integers -1, 0 or 1, or floats. Integers need a scale. Floats are
     masters: their mean magnitude is the scale, and W / scale, rounded and clipped, the weights.
-    scale: a number, or one for each output, (outputs,); greater than 0. scale_direction: whether
-    it multiplies the sum ("multiply") or divides it ("divide"). bias: floats (outputs,), added
-    after the scale. norm: what is done to the sample first.
+    scale: a number, one for each output, (outputs,), or one for each of several equal groups of the
+    inputs of an output, (outputs, groups); greater than 0. scale_direction: whether it multiplies
+    the sum ("multiply") or divides it ("divide"). bias: floats (outputs,), added after the scale.
+    norm: what is done to the sample first.
     """
 
     weight: ArrayLike

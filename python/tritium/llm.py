@@ -16,10 +16,11 @@ import numpy as np
 from . import _core
 from .chat import ChatFormat, Message, check_messages, find_chat_format
 from .conversation import Conversation
-from .engine import InferenceEngine, as_token_ids
+from .engine import InferenceEngine
 from .errors import BatchProcessingError, ModelLoadError
 from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
-from .model import LanguageModel, Model, load
+from .items import as_token_ids
+from .model import LanguageModel, Model, as_language_model, load
 from .sampling import SamplingOptions
 from .slots import FedSequence, Slots
 from .streaming import GenerationResult, TextBuilder, TextChunk, join
@@ -40,8 +41,10 @@ class LLM:
     source_or_model: a folder, a hub id, a loaded Model, or None for the bundled model. device:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
-    engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
-    optimization_level: "none", "basic" or "aggressive", as in InferenceEngine.
+    engine allocates, or a text such as "4GB". max_sequences: answers that can be in the making at
+    once; more have to wait.
+    optimization_level: "none", "basic" or "aggressive", ternary_format: "auto", "2bit" or "1.6bit",
+    as in InferenceEngine.
     cache_dir, max_cache_size: the packed weights of large models, as in `InferenceEngine`.
     kv_dtype: how keys and values of past tokens are kept: "f16", or "int8" in half the memory and
     with less precision.
@@ -62,9 +65,10 @@ class LLM:
         *,
         context_size: int | None = None,
         threads: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: int | str | None = None,
         max_sequences: int = 8,
         optimization_level: str = "basic",
+        ternary_format: str = "auto",
         cache_dir: str | os.PathLike[str] | None = "auto",
         max_cache_size: int = 16_000_000_000,
         kv_dtype: str = "f16",
@@ -77,6 +81,7 @@ class LLM:
             threads=threads,
             memory_limit=memory_limit,
             optimization_level=optimization_level,
+            ternary_format=ternary_format,
             cache_dir=cache_dir,
             max_cache_size=max_cache_size,
         )
@@ -97,7 +102,7 @@ class LLM:
         self._chat_format: ChatFormat | None = None
 
     def _load_tokenizer(self) -> Tokenizer | None:
-        file = self._model.tokenizer_file or find_tokenizer_file(self._model.folder)
+        file = self._model.tokenizer_file or find_tokenizer_file(self._model.files)
         if file is None:
             return None
         return Tokenizer.from_file(file, vocab_size=self._model.config.vocab_size)
@@ -482,12 +487,7 @@ def _is_batch(prompt: Prompt | Sequence[Prompt]) -> bool:
 
 def _language_model(source_or_model: str | Path | Model | None) -> LanguageModel:
     model = source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
-    if not isinstance(model, LanguageModel):
-        raise ModelLoadError(
-            f"[llm] {model.name!r} is a network that takes samples of shape {model.input_shape}, "
-            "a language model is needed; InferenceEngine.infer runs networks"
-        )
-    return model
+    return as_language_model(model)
 
 
 def _check_count(name: str, value: int, low: int, high: int | None) -> None:

@@ -104,18 +104,18 @@ class _Network:
             x = self._add(layer.norm, x, f"{name}.norm")
         weight = np.asarray(layer.weight)
         trits = weight.dtype.kind in "iu"
-        if trits == (layer.scale is None):
+        if trits and layer.scale is not None:
+            outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
+            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
+        elif not trits and layer.scale is None:
+            weight = _floats(weight, name)
+            outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
+        else:
             needed = "trits need a scale" if trits else "masters bring their own scale, their mean"
             given = "none" if trits else "one"
             raise ModelLoadError(
                 f"[layers] {name}: weights of {weight.dtype} and {given} given; {needed}"
             )
-        if trits:
-            outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
-            self._lend(f"{name}.weight_scale", _floats(layer.scale, name).reshape(-1))
-        else:
-            weight = _floats(weight, name)
-            outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
         self._lend_bias(name, layer.bias)
         return self.builder.ternary_linear(x, name, outputs, layer.scale_direction)
 
@@ -139,7 +139,7 @@ class _Network:
             dtype=array.dtype.name,
             encoding=encoding,
             shape=array.shape,
-            file=_core.MappedFile.from_buffer(array, self._name),
+            file=_core.MappedFile.from_buffer(array.data, self._name),
             offset=0,
             nbytes=array.nbytes,
         )
