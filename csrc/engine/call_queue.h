@@ -22,6 +22,7 @@ class CallQueue {
     mutex_.lock();
     hold();
   }
+  // False if a thread holds it, this one or another.
   bool try_lock() {
     if (is_held_here() || !mutex_.try_lock()) return false;
     hold();

@@ -5,6 +5,11 @@
 
 PYBIND11_MODULE(_core, module) {
   using namespace tritium::python;
+  // The first throw sets up the unwinder in this module, which threads need that end with the process (bindings.h).
+  try {
+    throw 0;
+  } catch (int) {
+  }
   module.doc() = "The compiled core; import from `tritium`.";
   module.attr("__version__") = TRITIUM_VERSION;
   bind_errors(module);
