@@ -14,6 +14,7 @@ from .errors import (
     TritiumError,
 )
 from .llm import LLM
+from .loaders.torch_modules import from_torch
 from .model import LanguageModel, Model, load
 from .network import build_model
 from .perplexity import Perplexity, measure_perplexity
@@ -47,6 +48,7 @@ __all__ = [
     "TritiumError",
     "__version__",
     "build_model",
+    "from_torch",
     "layers",
     "load",
     "measure_perplexity",
