@@ -63,8 +63,7 @@ def from_torch(
     all of them, or those with these paths. The others run in floats.
 
     Weights on the CPU in float32, in float16 or packed are lent, and must not be changed while the
-    model is in use; all others are copied: float64 and bfloat16 as float32, ternarised ones as
-    int8.
+    model is in use; all others are copied: float64 and bfloat16 as float32, ternary ones packed.
 
     ModelLoadError names the first module that cannot be taken, by its path and class; it is also
     raised without PyTorch, and for what `build_model` refuses.
@@ -111,7 +110,7 @@ class _Reader:
         elif _computes(module, nn.Sequential):
             # Not named_children(), which leaves out a module that comes a second time.
             for name, child in module._modules.items():
-                yield from self.read(child, f"{path}.{name}" if path else name)
+                yield from self.read(child, _join(path, name))
         elif not (_computes(module, nn.Identity) or _computes(module, nn.Dropout)):
             yield self._unique(path or type(module).__name__), self._read_layer(module, path)
 
@@ -137,11 +136,11 @@ class _Reader:
             for place, item in enumerate(items):
                 if item is module:
                     raise _refused(module, path, "its tritium_layers() holds the module itself")
+                name = parent if len(items) == 1 else _join(parent, str(place))
                 if isinstance(item, nn.Module):
-                    child = below.get(id(item), str(place))
-                    yield from self.read(item, f"{path}.{child}" if path else child)
+                    child = below.get(id(item))
+                    yield from self.read(item, name if child is None else _join(path, child))
                     continue
-                name = parent if len(items) == 1 else f"{parent}.{place}" if parent else str(place)
                 name = self._unique(name or type(module).__name__)
                 if isinstance(item, Residual):
                     item = dataclasses.replace(item, layers=dict(read_items(item.layers, name)))
@@ -162,7 +161,7 @@ class _Reader:
         if _computes(module, nn.Linear):
             if self._all_ternary or path in self._to_ternarize:
                 self._missed.discard(path)
-                return BitLinear(*_ternarized(module, path), _bias(module, path), "divide")
+                return _ternarized(module, path)
             return Linear(_floats(module, "weight", path), _bias(module, path))
         if _is_llama_norm(module):
             return _llama_norm(module, path)
@@ -215,7 +214,7 @@ def _auto_bit_linear(module: Any, path: str) -> BitLinear:
 
     norm = _inner_norm(module, path)
     if module.online_quant:
-        return BitLinear(*_ternarized(module, path), _bias(module, path), "divide", norm)
+        return _ternarized(module, path, norm)
     weight = _readable(module.weight, module, path)
     trits = weight.to(torch.int8)
     wrong = weight[(trits != weight) | (trits.abs() > 1)]
@@ -226,10 +225,10 @@ def _auto_bit_linear(module: Any, path: str) -> BitLinear:
     bias = _bias(module, path)
     if bias is not None:
         bias = bias.astype(scale.dtype) * scale  # which multiplies the bias, too
-    return BitLinear(_array(trits, module, path), scale, bias, norm=norm)
+    return BitLinear(_packed(trits), scale, bias, norm=norm, packed_outputs=len(trits))
 
 
-def _ternarized(module: Any, path: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _ternarized(module: Any, path: str, norm: RMSNorm | None = None) -> BitLinear:
     """Trits, and what divides their sums, to the bit as transformers' AutoBitLinear has them."""
     import torch
 
@@ -238,8 +237,20 @@ def _ternarized(module: Any, path: str) -> tuple[NDArray[Any], NDArray[Any]]:
     if not torch.isfinite(mean):
         raise _refused(module, path, "it holds a weight that is not finite")
     scale = 1.0 / mean.clamp(min=1e-5)
-    trits = (weight * scale).round().clamp(-1, 1).to(torch.int8)
-    return _array(trits, module, path), _array(scale, module, path)
+    trits = (weight * scale).round().clamp(-1, 1)
+    bias = _bias(module, path)
+    return BitLinear(_packed(trits), scale.numpy(), bias, "divide", norm, packed_outputs=len(trits))
+
+
+def _packed(trits: torch.Tensor) -> NDArray[Any]:
+    """As transformers packs them, see `layers.BitLinear`."""
+    import torch
+
+    stripe = -(-len(trits) // 4)
+    codes = torch.zeros((4 * stripe, trits.shape[1]), dtype=torch.uint8)
+    codes[: len(trits)] = trits + 1
+    stripes = codes.view(4, stripe, -1)
+    return (stripes[0] | stripes[1] << 2 | stripes[2] << 4 | stripes[3] << 6).numpy()
 
 
 def _is_llama_norm(module: torch.nn.Module) -> bool:
@@ -255,7 +266,7 @@ def _inner_norm(module: Any, path: str) -> RMSNorm | None:
     norm = module.rms_norm
     if norm is None:
         return None
-    inner = f"{path}.rms_norm" if path else "rms_norm"
+    inner = _join(path, "rms_norm")
     if not _is_llama_norm(norm) or _has_hooks(norm):
         raise _refused(norm, inner, "a LlamaRMSNorm is needed here")
     return _llama_norm(norm, inner)
@@ -309,6 +320,10 @@ def _computes(module: torch.nn.Module, kind: type[torch.nn.Module]) -> bool:
 
 def _has_hooks(module: torch.nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _refused(module: torch.nn.Module, path: str, why: str) -> ModelLoadError:
