@@ -2,6 +2,7 @@
 
 from . import layers
 from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
+from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
 from .engine import InferenceEngine
@@ -13,6 +14,7 @@ from .errors import (
     OptimizationError,
     TritiumError,
 )
+from .items import ItemResult
 from .llm import LLM
 from .loaders.torch_modules import from_torch
 from .model import LanguageModel, Model, load
@@ -24,13 +26,17 @@ from .tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
+    "BatchConfig",
     "BatchProcessingError",
+    "BatchProcessor",
+    "BatchSize",
     "ChatFormat",
     "Conversation",
     "DeviceError",
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
+    "ItemResult",
     "LanguageModel",
     "MemoryLimitError",
     "MemoryUsage",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
-from .errors import BatchProcessingError
+from .item_stream import astream_items, check_stream_options, stream_items
+from .items import as_input, as_samples, as_token_ids, infer_together
 from .model import LanguageModel, Model
 
 if TYPE_CHECKING:
@@ -94,36 +95,60 @@ class InferenceEngine:
     def infer_batch(self, model: Model, items: Sequence[ArrayLike]) -> list[NDArray[np.float32]]:
         """What `infer` gives for each item, in order.
 
-        Items are samples or batches, of any numbers of samples; those of a network run together,
-        and their results are parts of one array. Items of a language model are sequences and run
-        one after the other. BatchProcessingError as for `infer`; it names the item.
+        Items are samples or batches, of any numbers of samples. Those of a network run together as
+        far as they fit the caches, and results that ran together are parts of one array; an item
+        that fills the caches alone is not copied. Items of a language model are sequences and run
+        one after the other. BatchProcessingError as for `infer`, before anything runs; it names the
+        item. BatchProcessor is for more items than memory holds, and for items that may fail.
         """
-        if isinstance(model, LanguageModel):
-            sequences = [
-                as_token_ids(
-                    item, vocab_size=model.config.vocab_size, where=f"infer_batch, item {place}"
-                )
-                for place, item in enumerate(items)
-            ]
-            return [self.core.infer(model.core, np.asarray(ids, np.int32)) for ids in sequences]
-        shape = model.input_shape
-        samples = [
-            as_samples(item, shape=shape, where=f"infer_batch, item {place}")
+        inputs = [
+            as_input(model, item, where=f"infer_batch, item {place}")
             for place, item in enumerate(items)
         ]
-        if not samples:
-            return []
-        together = np.concatenate([item.reshape(-1, *shape) for item in samples])
-        results = self.core.infer_samples(model.core, together)
-        outputs, first = [], 0
-        for item in samples:
-            if item.ndim == len(shape):
-                outputs.append(results[first])
-                first += 1
-            else:
-                outputs.append(results[first : first + len(item)])
-                first += len(item)
-        return outputs
+        return infer_together(self, model, inputs)
+
+    def stream(
+        self,
+        model: Model,
+        items: Iterable[ArrayLike],
+        *,
+        buffer_size: int = 16,
+        max_wait: float = 0.002,
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """What `infer` gives for each item, in order, while items still arrive.
+
+        Items run in micro-batches of up to half of `buffer_size`; one that is not full runs when
+        its first item has waited for `max_wait` seconds. `items` may be endless: a thread of its
+        own reads it, never more than `buffer_size` items ahead of the result that was handed out
+        last. An item must not change until its result is there. Values of one micro-batch may be
+        parts of one array.
+
+        An item that cannot be run raises when its turn comes, after the results of all items before
+        it, and ends the stream; the message names it. So does what `items` itself raises. The
+        engine goes on working. BatchProcessor goes on past items that fail.
+
+        Closing the iterator, or an interrupt while it waits, ends the work; it waits for the
+        micro-batch that runs and for the item that `items` is at. BatchProcessingError also for a
+        buffer_size below 1 or a max_wait below 0.
+        """
+        check_stream_options(buffer_size, max_wait)
+        return stream_items(self, model, iter(items), buffer_size, max_wait)
+
+    def astream(
+        self,
+        model: Model,
+        items: AsyncIterable[ArrayLike],
+        *,
+        buffer_size: int = 16,
+        max_wait: float = 0.002,
+    ) -> AsyncGenerator[NDArray[np.float32], None]:
+        """`stream` for asyncio: a task reads `items`, a thread runs the micro-batches.
+
+        Cancelling the task or closing the iterator cancels what `items` awaits, ends the work after
+        the micro-batch that runs, and waits for that without blocking the loop.
+        """
+        check_stream_options(buffer_size, max_wait)
+        return astream_items(self, model, aiter(items), buffer_size, max_wait)
 
     def plan(
         self,
@@ -142,57 +167,3 @@ class InferenceEngine:
     def memory_usage(self) -> _core.MemoryUsage:
         """Bytes in use now, by kind."""
         return self.core.memory_usage()
-
-
-def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[np.float32]:
-    """x as contiguous float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy
-    where it is that already.
-
-    BatchProcessingError, its message beginning with [where], if it is not.
-    """
-    try:
-        array = np.asarray(x)
-    except ValueError:  # rows of different lengths
-        raise BatchProcessingError(
-            f"[{where}] samples must all have the shape {shape}, got rows of different lengths"
-        ) from None
-    if array.dtype.kind not in "fiub":
-        raise BatchProcessingError(f"[{where}] samples must be real numbers, got {array.dtype}")
-    if array.shape != shape and array.shape[1:] != shape:
-        raise BatchProcessingError(
-            f"[{where}] the model takes a sample of shape {shape} or a batch "
-            f"(n, {', '.join(map(str, shape))}), got shape {array.shape}"
-        )
-    if array.size == 0:
-        raise BatchProcessingError(f"[{where}] 0 samples given, at least 1 is needed")
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def as_token_ids(values: ArrayLike | Sequence[int], *, vocab_size: int, where: str) -> list[int]:
-    """`values` as a list of token ids (tokens,).
-
-    BatchProcessingError, its message beginning with [where], if they are not a one-dimensional,
-    non-empty array of integers in [0, vocab_size).
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError:  # rows of different lengths
-        raise BatchProcessingError(
-            f"[{where}] token ids must have one dimension, got rows"
-        ) from None
-    if array.size == 0:
-        raise BatchProcessingError(f"[{where}] 0 tokens given, at least 1 is needed")
-    if array.dtype == object or not np.issubdtype(array.dtype, np.integer):
-        raise BatchProcessingError(f"[{where}] token ids must be integers, got {array.dtype}")
-    if array.ndim != 1:
-        raise BatchProcessingError(
-            f"[{where}] token ids must have 1 dimension, got {array.ndim} with shape {array.shape}"
-        )
-    wrong = np.flatnonzero((array < 0) | (array >= vocab_size))
-    if wrong.size:
-        position = int(wrong[0])
-        raise BatchProcessingError(
-            f"[{where}] token id {array[position]} at position {position} is out of range: "
-            f"the vocabulary has {vocab_size} tokens"
-        )
-    return array.tolist()

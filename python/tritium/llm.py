@@ -16,9 +16,10 @@ import numpy as np
 from . import _core
 from .chat import ChatFormat, Message, check_messages, find_chat_format
 from .conversation import Conversation
-from .engine import InferenceEngine, as_token_ids
+from .engine import InferenceEngine
 from .errors import BatchProcessingError, ModelLoadError
 from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
+from .items import as_token_ids
 from .model import LanguageModel, Model, load
 from .sampling import SamplingOptions
 from .slots import FedSequence, Slots
