@@ -225,6 +225,12 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
   return found == heads_.end() ? nullptr : found->second.lock();
 }
 
+PackedCache* CpuBackend::cache_of(const Model& model) {
+  if (!model.cache()) return cache_ ? &*cache_ : nullptr;
+  const CacheOptions& options = *model.cache();
+  return &caches_of_models_.try_emplace({options.folder, options.max_bytes}, options).first->second;
+}
+
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   const kernels::TernaryFormat& format = this->format(options);
   ExecutionPlan plan = build_plan(model.graph(), options);
@@ -272,7 +278,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
                                   " of ", stats.limit,
                                   " are free; fewer sequences or a smaller context_size need less"));
   }
-  PackedCache* cache = cache_ ? &*cache_ : nullptr;
+  PackedCache* cache = cache_of(*model);
   if (!weights) {
     std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
     const Model* key = model.get();

@@ -42,11 +42,14 @@ class CpuBackend final : public InferenceBackend {
   const kernels::TernaryFormat& format(const PlanOptions& options) const;
   std::shared_ptr<const PackedWeights> packed(const Model& model, const kernels::TernaryFormat& format) const;
   std::shared_ptr<const PackedHead> packed_head(const Model& model, int bits) const;
+  // The model's own choice, else that of this backend; nullptr for none.
+  PackedCache* cache_of(const Model& model);
 
   ThreadPool threads_;
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
   std::optional<PackedCache> cache_;
+  std::map<std::pair<std::filesystem::path, uint64_t>, PackedCache> caches_of_models_;  // by folder and size
   // Weights in use, so that a model is packed once in a format; the weights keep their model alive.
   std::map<std::pair<const Model*, const kernels::TernaryFormat*>, std::weak_ptr<const PackedWeights>> packed_;
   // Small copies of heads in use, by model and bits.

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <stdexcept>
 #include <system_error>
 #include <type_traits>
@@ -194,8 +193,6 @@ std::optional<std::filesystem::path> default_cache_folder() {
 #endif
   return caches ? std::optional(*caches / "tritium") : std::nullopt;
 }
-
-void CacheOptions::print_warning(const std::string& message) { std::cerr << "warning: " << message << std::endl; }
 
 std::span<const std::byte> PackedCache::Entry::section(std::string_view name) const {
   const auto found = sections_.find(name);

@@ -16,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +27,7 @@
 
 #include "base/thread_pool.h"
 #include "memory/memory_pool.h"
+#include "model/cache_options.h"
 
 namespace tritium {
 
@@ -37,15 +37,6 @@ struct Digest {
   uint64_t high = 0;
 
   bool operator==(const Digest&) const = default;
-};
-
-struct CacheOptions {
-  std::filesystem::path folder;
-  uint64_t max_bytes = default_max_bytes;  // of all entries; the one used longest ago goes first
-  std::function<void(const std::string&)> warn = print_warning;
-
-  static constexpr uint64_t default_max_bytes = 16'000'000'000;
-  static void print_warning(const std::string& message);  // to standard error
 };
 
 // $TRITIUM_CACHE_DIR, nothing if that is empty; without it "tritium" in the user's folder for caches:

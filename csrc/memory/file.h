@@ -57,16 +57,21 @@ class File {
   FileIdentity identity_;
 };
 
+// Who may read a new file: its user alone, or whoever the system lets read files by default.
+enum class FileReaders { kUser, kAll };
+
 // A file that appears under its path only when it is whole.
 class NewFile {
  public:
-  // Creates a file beside `path` under a name of its own that ends in ".tmp"; only this user may read it.
-  explicit NewFile(const std::filesystem::path& path);
+  // Creates a file beside `path` under a name of its own that ends in ".tmp".
+  explicit NewFile(const std::filesystem::path& path, FileReaders readers = FileReaders::kUser);
   ~NewFile();  // removes it if it was not published
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
   void write(std::span<const std::byte> bytes);
+  // Waits until the disk has what was written.
+  void sync();
   // Renames it to `path`, in place of the file there.
   void publish();
 

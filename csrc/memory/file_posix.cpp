@@ -129,9 +129,10 @@ bool File::uses_huge_pages(const std::byte* data, size_t bytes) noexcept {
   return kilobytes >= bytes / kHugePage * (kHugePage >> 10) / 8 * 7;
 }
 
-NewFile::NewFile(const std::filesystem::path& path) : path_(path), temporary_(path) {
+NewFile::NewFile(const std::filesystem::path& path, FileReaders readers) : path_(path), temporary_(path) {
   temporary_ += concat(".", std::random_device{}(), ".tmp");
-  handle_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  const mode_t others = readers == FileReaders::kAll ? S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH : 0;  // less the umask
+  handle_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR | others);
   if (handle_ < 0) fail(path_text(temporary_), "create", errno);
 }
 
@@ -149,6 +150,10 @@ void NewFile::write(std::span<const std::byte> bytes) {
       fail(path_text(temporary_), "write", errno);
     }
   }
+}
+
+void NewFile::sync() {
+  if (fsync(static_cast<int>(handle_)) != 0) fail(path_text(temporary_), "write", errno);
 }
 
 void NewFile::publish() {

@@ -96,7 +96,8 @@ void File::prefer_huge_pages(const std::byte*, size_t) noexcept {}
 
 bool File::uses_huge_pages(const std::byte*, size_t) noexcept { return true; }
 
-NewFile::NewFile(const std::filesystem::path& path) : path_(path), temporary_(path) {
+// Files have the rights of their folder.
+NewFile::NewFile(const std::filesystem::path& path, FileReaders) : path_(path), temporary_(path) {
   temporary_ += concat(".", std::random_device{}(), ".tmp");
   const HANDLE file =
       CreateFileW(temporary_.c_str(), GENERIC_WRITE, 0, nullptr, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, nullptr);
@@ -118,6 +119,10 @@ void NewFile::write(std::span<const std::byte> bytes) {
     }
     bytes = bytes.subspan(done);
   }
+}
+
+void NewFile::sync() {
+  if (!FlushFileBuffers(reinterpret_cast<HANDLE>(handle_))) fail(path_text(temporary_), "write", GetLastError());
 }
 
 void NewFile::publish() {

@@ -10,7 +10,17 @@
 namespace tritium {
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path, FileAccess access) {
+  return open(std::make_unique<File>(path), path, access);
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path, uint64_t map_above) {
   auto file = std::make_unique<File>(path);
+  const FileAccess access = file->size() > map_above ? FileAccess::kMap : FileAccess::kRead;
+  return open(std::move(file), path, access);
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(std::unique_ptr<File> file, const std::filesystem::path& path,
+                                                   FileAccess access) {
   if (file->size() > std::numeric_limits<size_t>::max() / 2) {
     throw ModelLoadError(
         concat("[file] '", path_text(path), "' has ", file->size(), " bytes, more than can be mapped"));

@@ -23,6 +23,8 @@ class MappedFile {
   // ModelLoadError when the path is missing, not a regular file or not readable; the message names it.
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path,
                                                 FileAccess access = FileAccess::kMap);
+  // Mapped if it has more bytes than `map_above`, else read.
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path, uint64_t map_above);
   // Bytes that are in memory already; they stay as they are while `owner` lives. `path` is a name for messages.
   static std::shared_ptr<const MappedFile> lend(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
                                                 const std::filesystem::path& path);
@@ -48,6 +50,9 @@ class MappedFile {
 
  private:
   MappedFile() = default;
+  static std::shared_ptr<const MappedFile> open(std::unique_ptr<File> file, const std::filesystem::path& path,
+                                                FileAccess access);
+
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;

@@ -1,11 +1,28 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <set>
+#include <span>
 
 #include "base/error.h"
 #include "model/family.h"
 
 namespace tritium {
+namespace {
+
+StoredTensor scales_tensor(const TernaryWeight& weight) {
+  const auto scales = std::make_shared<const std::vector<float>>(
+      weight.row_scales.empty() ? std::vector<float>{*weight.stored_scale} : weight.row_scales);
+  const auto bytes = std::as_bytes(std::span(*scales));
+  return {.name = weight.tensor.name + "_scale",
+          .dtype = DType::kF32,
+          .shape = {static_cast<int64_t>(scales->size())},
+          .file = MappedFile::lend(bytes, scales, "memory"),
+          .offset = 0,
+          .bytes = bytes.size()};
+}
+
+}  // namespace
 
 Model::Model(std::string name, Shape input_shape, Shape output_shape, GraphBuilder builder)
     : name_(std::move(name)), input_shape_(std::move(input_shape)), output_shape_(std::move(output_shape)) {
@@ -34,6 +51,36 @@ const ModelConfig& Model::config() const {
   if (config_) return *config_;
   throw BatchProcessingError(concat("[model] '", name_, "' is a network that takes float32 samples of shape ",
                                     shape_text(input_shape_), ", not a language model that takes token ids"));
+}
+
+std::vector<StoredTensor> Model::tensors() const {
+  std::vector<StoredTensor> tensors;
+  std::set<std::string> names;
+  const auto add = [&](const StoredTensor& tensor) {
+    if (names.insert(tensor.name).second) tensors.push_back(tensor);
+  };
+  for (const TernaryWeight& weight : ternary_weights_) {
+    add(weight.tensor);
+    if (weight.bias) add(*weight.bias);
+    if (!weight.is_masters()) add(scales_tensor(weight));
+  }
+  for (const DenseWeight& weight : dense_weights_) {
+    add(weight.tensor);
+    if (weight.bias) add(*weight.bias);
+  }
+  return tensors;
+}
+
+int64_t Model::stored_bytes() const {
+  int64_t bytes = 0;
+  for (const StoredTensor& tensor : tensors()) bytes += static_cast<int64_t>(tensor.bytes);
+  return bytes;
+}
+
+std::shared_ptr<const Model> Model::with_cache(CacheOptions cache) const {
+  auto model = std::make_shared<Model>(*this);
+  model->cache_ = std::move(cache);
+  return model;
 }
 
 int64_t Model::ternary_parameter_count() const {

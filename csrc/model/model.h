@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/cache_options.h"
 #include "model/graph.h"
 #include "model/graph_builder.h"
 #include "model/model_config.h"
@@ -37,6 +38,14 @@ class Model {
   const std::vector<TernaryWeight>& ternary_weights() const { return ternary_weights_; }
   const std::vector<DenseWeight>& dense_weights() const { return dense_weights_; }
 
+  // Every tensor once, those of scales in float32 and in memory of their own.
+  std::vector<StoredTensor> tensors() const;
+  int64_t stored_bytes() const;  // of these tensors
+
+  // The same model, whose packed weights a CPU engine keeps there and not where its own options say.
+  std::shared_ptr<const Model> with_cache(CacheOptions cache) const;
+  const std::optional<CacheOptions>& cache() const { return cache_; }
+
   int64_t parameter_count() const;
   int64_t ternary_parameter_count() const;
   // Whether any ternary weight is stored as floating-point masters.
@@ -48,6 +57,7 @@ class Model {
   Shape input_shape_;
   Shape output_shape_;
   std::optional<ModelConfig> config_;
+  std::optional<CacheOptions> cache_;
   Graph graph_;
   std::vector<TernaryWeight> ternary_weights_;
   std::vector<DenseWeight> dense_weights_;

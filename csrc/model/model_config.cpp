@@ -44,11 +44,16 @@ std::string_view activation_name(ActivationKind kind) {
   return "unknown";
 }
 
-ActivationKind parse_activation(std::string_view name) {
+std::optional<ActivationKind> find_activation(std::string_view name) {
   for (ActivationKind kind :
        {ActivationKind::kRelu, ActivationKind::kRelu2, ActivationKind::kSilu, ActivationKind::kGelu}) {
     if (activation_name(kind) == name) return kind;
   }
+  return std::nullopt;
+}
+
+ActivationKind parse_activation(std::string_view name) {
+  if (const auto kind = find_activation(name)) return *kind;
   throw ModelLoadError(concat("[config] unknown activation '", name, "'; known are relu, relu2, silu, gelu"));
 }
 
@@ -92,6 +97,17 @@ void ModelConfig::validate() const {
     throw ModelLoadError(concat("[config] rope high_freq_factor must be greater than low_freq_factor ",
                                 rope.low_freq_factor, ", got ", rope.high_freq_factor));
   }
+}
+
+std::string_view RopeConfig::scaling_name(Scaling scaling) {
+  return scaling == Scaling::kNone ? "none" : scaling == Scaling::kLinear ? "linear" : "llama3";
+}
+
+RopeConfig::Scaling RopeConfig::parse_scaling(std::string_view name) {
+  for (Scaling scaling : {Scaling::kNone, Scaling::kLinear, Scaling::kLlama3}) {
+    if (scaling_name(scaling) == name) return scaling;
+  }
+  throw ModelLoadError(concat("[config] unknown rope scaling '", name, "'; known are none, linear, llama3"));
 }
 
 std::vector<float> RopeConfig::frequencies(int64_t head_dim) const {

@@ -14,7 +14,8 @@ enum class ActivationKind { kRelu, kRelu2, kSilu, kGelu };
 // What a stored weight scale does to the integer sum: y = acc * scale or y = acc / scale.
 enum class ScaleDirection { kMultiply, kDivide };
 
-std::string_view activation_name(ActivationKind kind);            // "relu", "relu2", "silu", "gelu"
+std::string_view activation_name(ActivationKind kind);  // "relu", "relu2", "silu", "gelu"
+std::optional<ActivationKind> find_activation(std::string_view name);
 ActivationKind parse_activation(std::string_view name);           // ModelLoadError lists the known names
 std::string_view scale_direction_name(ScaleDirection direction);  // "multiply", "divide"
 ScaleDirection parse_scale_direction(std::string_view name);      // ModelLoadError lists the known names
@@ -34,6 +35,9 @@ struct RopeConfig {
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   double original_context = 8192;  // tokens
+
+  static std::string_view scaling_name(Scaling scaling);  // "none", "linear", "llama3"
+  static Scaling parse_scaling(std::string_view name);    // ModelLoadError lists the known names
 
   bool operator==(const RopeConfig&) const = default;
   // Frequencies (head_dim / 2), float32 arithmetic as in transformers.

@@ -45,10 +45,12 @@ std::string NetworkBuilder::named(const std::string& name, const NetworkValue& x
 }
 
 NetworkValue NetworkBuilder::ternary_linear(const NetworkValue& x, const std::string& name, int64_t outputs,
-                                            ScaleDirection direction) {
+                                            ScaleDirection direction, bool bias_before_scale) {
   require_flat(x, name);
   require_outputs(name, outputs);
-  return {builder_.ternary_linear(x.id, name, outputs, {.bias = has_bias(name), .direction = direction}), {outputs}};
+  const TernaryLinearOptions options{
+      .bias = has_bias(name), .direction = direction, .bias_before_scale = bias_before_scale};
+  return {builder_.ternary_linear(x.id, name, outputs, options), {outputs}};
 }
 
 NetworkValue NetworkBuilder::dense_linear(const NetworkValue& x, const std::string& name, int64_t outputs) {

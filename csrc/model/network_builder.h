@@ -33,9 +33,10 @@ class NetworkBuilder {
 
   // BitLinear. "<name>.weight" (outputs, inputs) as trits with "<name>.weight_scale", of shape [1] or [outputs], as
   // packed stripes with the same, or as masters, whose scale is their mean magnitude; "<name>.bias" (outputs) if the
-  // source has it. The bias is added after the scale. A norm inside the linear is an rms_norm in front of it.
+  // source has it. The bias is added after the scale, with bias_before_scale before a stored one that multiplies. A
+  // norm inside the linear is an rms_norm in front of it.
   NetworkValue ternary_linear(const NetworkValue& x, const std::string& name, int64_t outputs,
-                              ScaleDirection direction = ScaleDirection::kMultiply);
+                              ScaleDirection direction = ScaleDirection::kMultiply, bool bias_before_scale = false);
   // In floats: "<name>.weight" (outputs, inputs), and "<name>.bias" (outputs) if the source has it.
   NetworkValue dense_linear(const NetworkValue& x, const std::string& name, int64_t outputs);
   // "<name>.weight" (width); for layer_norm also "<name>.bias" if the source has it. eps lies in (0, 1).

@@ -19,12 +19,6 @@ using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecas
 using SampleArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using FedTuple = std::tuple<SequenceId, std::vector<int32_t>, bool>;
 
-// As a RuntimeWarning, from any thread.
-void warn(const std::string& message) {
-  py::gil_scoped_acquire acquire;
-  if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) < 0) throw py::error_already_set();
-}
-
 std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
                                              std::optional<int64_t> memory_limit, const std::string& level,
                                              std::string ternary_format, const std::optional<std::string>& cache_dir,

@@ -39,6 +39,11 @@ void translate(std::exception_ptr pointer) {
 
 }  // namespace
 
+void warn(const std::string& message) {
+  py::gil_scoped_acquire acquire;
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) < 0) throw py::error_already_set();
+}
+
 void bind_errors(py::module_& module) {
   const py::module_ errors = py::module_::import("tritium.errors");
   const char* names[kErrorClasses] = {"ModelLoadError",   "DeviceError",       "BatchProcessingError",

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "bindings.h"
-#include "model/model.h"
+#include "model/model_metadata.h"
 
 namespace py = pybind11;
 
@@ -25,17 +25,6 @@ Encoding parse_encoding(const std::string& name) {
   if (name == "ternary_stripes") return Encoding::kTernaryStripes;
   throw ModelLoadError(concat("[tensor] unknown encoding '", name,
                               "'; known are plain, ternary_masters, ternary_trits, ternary_stripes"));
-}
-
-RopeConfig::Scaling parse_scaling(const std::string& name) {
-  if (name == "none") return RopeConfig::Scaling::kNone;
-  if (name == "linear") return RopeConfig::Scaling::kLinear;
-  if (name == "llama3") return RopeConfig::Scaling::kLlama3;
-  throw ModelLoadError(concat("[config] unknown rope scaling '", name, "'; known are none, linear, llama3"));
-}
-
-const char* scaling_name(RopeConfig::Scaling scaling) {
-  return scaling == RopeConfig::Scaling::kNone ? "none" : scaling == RopeConfig::Scaling::kLinear ? "linear" : "llama3";
 }
 
 ModelConfig make_config(std::string architecture, int64_t vocab_size, int64_t hidden_size, int64_t intermediate_size,
@@ -69,12 +58,11 @@ void bind_mapped_file(py::module_& module) {
   py::class_<MappedFile, std::shared_ptr<MappedFile>>(module, "MappedFile", py::buffer_protocol())
       .def_static(
           "open",
-          [](const std::string& path, bool mmap) {
-            const auto file =
-                MappedFile::open(std::filesystem::u8path(path), mmap ? FileAccess::kMap : FileAccess::kRead);
+          [](const std::string& path, std::optional<uint64_t> map_above) {
+            const auto file = MappedFile::open(std::filesystem::u8path(path), map_above.value_or(UINT64_MAX));
             return std::const_pointer_cast<MappedFile>(file);
           },
-          py::arg("path"), py::arg("mmap") = true, py::call_guard<py::gil_scoped_release>())
+          py::arg("path"), py::arg("map_above") = 0, py::call_guard<py::gil_scoped_release>())
       .def_static(
           "from_buffer",
           [](const py::buffer& buffer, const std::string& path) {
@@ -108,7 +96,7 @@ void bind_config(py::module_& module) {
                        double high_freq_factor, double original_context) {
              RopeConfig rope;
              rope.theta = theta;
-             rope.scaling = parse_scaling(scaling);
+             rope.scaling = RopeConfig::parse_scaling(scaling);
              rope.factor = factor;
              rope.low_freq_factor = low_freq_factor;
              rope.high_freq_factor = high_freq_factor;
@@ -118,7 +106,7 @@ void bind_config(py::module_& module) {
            py::kw_only(), py::arg("theta"), py::arg("scaling") = "none", py::arg("factor") = 1.0,
            py::arg("low_freq_factor") = 1.0, py::arg("high_freq_factor") = 4.0, py::arg("original_context") = 8192.0)
       .def_readonly("theta", &RopeConfig::theta)
-      .def_property_readonly("scaling", [](const RopeConfig& rope) { return scaling_name(rope.scaling); })
+      .def_property_readonly("scaling", [](const RopeConfig& rope) { return RopeConfig::scaling_name(rope.scaling); })
       .def_readonly("factor", &RopeConfig::factor)
       .def_readonly("low_freq_factor", &RopeConfig::low_freq_factor)
       .def_readonly("high_freq_factor", &RopeConfig::high_freq_factor)
@@ -178,6 +166,17 @@ void bind_model(py::module_& module) {
              return std::const_pointer_cast<Model>(Model::create(config, source));
            }),
            py::arg("config"), py::arg("source"))
+      .def(
+          "with_cache",
+          [](const Model& model, const std::string& folder, int64_t max_bytes) {
+            CacheOptions cache;
+            cache.folder = std::filesystem::u8path(folder);
+            cache.max_bytes = static_cast<uint64_t>(max_bytes);
+            cache.warn = warn;
+            return std::const_pointer_cast<Model>(model.with_cache(std::move(cache)));
+          },
+          py::arg("folder"), py::arg("max_bytes"))
+      .def("metadata", &describe_model, py::arg("name"), py::arg("version") = "")
       .def_property_readonly("name", &Model::name)
       .def_property_readonly("input_shape", [](const Model& model) { return py::tuple(py::cast(model.input_shape())); })
       .def_property_readonly("output_shape",

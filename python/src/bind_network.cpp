@@ -20,10 +20,11 @@ void bind_network(py::module_& module) {
       .def(
           "ternary_linear",
           [](NetworkBuilder& builder, const NetworkValue& x, const std::string& name, int64_t outputs,
-             const std::string& scale_direction) {
-            return builder.ternary_linear(x, name, outputs, parse_scale_direction(scale_direction));
+             const std::string& scale_direction, bool bias_before_scale) {
+            return builder.ternary_linear(x, name, outputs, parse_scale_direction(scale_direction), bias_before_scale);
           },
-          py::arg("x"), py::arg("name"), py::arg("outputs"), py::arg("scale_direction") = "multiply")
+          py::arg("x"), py::arg("name"), py::arg("outputs"), py::arg("scale_direction") = "multiply",
+          py::arg("bias_before_scale") = false)
       .def("dense_linear", &NetworkBuilder::dense_linear, py::arg("x"), py::arg("name"), py::arg("outputs"))
       .def("rms_norm", &NetworkBuilder::rms_norm, py::arg("x"), py::arg("name"), py::arg("eps"))
       .def("layer_norm", &NetworkBuilder::layer_norm, py::arg("x"), py::arg("name"), py::arg("eps"))

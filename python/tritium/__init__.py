@@ -1,7 +1,15 @@
 """Tritium runs ternary (BitNet b1.58) models: language models and plain networks."""
 
 from . import layers
-from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
+from ._core import (
+    ExecutionPlan,
+    MemoryUsage,
+    ModelCache,
+    ModelCacheStatistics,
+    ModelConfig,
+    ModelMetadata,
+    __version__,
+)
 from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
@@ -18,6 +26,7 @@ from .items import ItemResult
 from .llm import LLM
 from .loaders.torch_modules import from_torch
 from .model import LanguageModel, Model, load
+from .model_loader import ModelLoader
 from .network import build_model
 from .perplexity import Perplexity, measure_perplexity
 from .sampling import SamplingOptions
@@ -42,8 +51,12 @@ __all__ = [
     "MemoryUsage",
     "Message",
     "Model",
+    "ModelCache",
+    "ModelCacheStatistics",
     "ModelConfig",
     "ModelLoadError",
+    "ModelLoader",
+    "ModelMetadata",
     "OptimizationError",
     "Perplexity",
     "SamplingOptions",

@@ -2,12 +2,14 @@
 `tritium`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
+
+import tritium.model
 
 __version__: str
 
@@ -17,8 +19,10 @@ class MappedFile:
     """
 
     @staticmethod
-    def open(path: str, mmap: bool = True) -> MappedFile:
-        """Map `path`, or read it with mmap=False. ModelLoadError if that cannot be done."""
+    def open(path: str, map_above: int | None = 0) -> MappedFile:
+        """Map `path` if it has more than `map_above` bytes, else read it; None maps nothing.
+        ModelLoadError if that cannot be done.
+        """
 
     @staticmethod
     def from_buffer(buffer: Buffer, path: str = "memory") -> MappedFile:
@@ -163,6 +167,104 @@ class Model:
     def graph(self) -> str:
         """The operator graph as text, one operator a line."""
 
+    def metadata(self, name: str, version: str = "") -> ModelMetadata: ...
+    def with_cache(self, folder: str, max_bytes: int) -> Model:
+        """The same model; a CPU engine keeps its packed weights in `folder`, at most so many
+        bytes, whatever the engine's own options say.
+        """
+
+class ModelMetadata:
+    """What can be said of a model without its weights."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str:
+        """Of the model, as whoever saved it called it; "" if they did not."""
+
+    @property
+    def architecture(self) -> str:
+        """ "network", or the family of a language model."""
+
+    @property
+    def parameter_count(self) -> int: ...
+    @property
+    def quantization_bits(self) -> int:
+        """That a ternary weight takes when an engine has packed it, 2; 32 without any."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample; () for a language model, one token id."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one sample's result; (vocab_size,) for a language model."""
+
+class ModelFile:
+    """A model, what is said of it, and the files that go with it."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def metadata(self) -> ModelMetadata: ...
+    @property
+    def files(self) -> dict[str, bytes]: ...
+
+def save_model(model: Model, path: str, name: str, version: str, files: dict[str, bytes]) -> None:
+    """ModelLoadError if the file cannot be written."""
+
+def open_model_file(file: MappedFile) -> ModelFile:
+    """ModelLoadError for anything that save_model would not have written."""
+
+def read_model_metadata(file: MappedFile) -> ModelMetadata:
+    """ModelLoadError if what is said of the model cannot be."""
+
+class ModelCacheStatistics:
+    @property
+    def hits(self) -> int:
+        """Calls that found the model, or waited for another caller's load."""
+
+    @property
+    def misses(self) -> int:
+        """Calls that loaded."""
+
+    @property
+    def evictions(self) -> int:
+        """Models that made room."""
+
+    @property
+    def entries(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Of the tensors of all models that are kept."""
+
+_AnyModel = TypeVar("_AnyModel", bound=tritium.model.Model)
+
+class ModelCache:
+    """Models by key, each loaded once; those used longest ago make room for others.
+
+    capacity: models. max_memory: bytes of their tensors, whether these are mapped or in memory.
+    Any number of threads may use it. MemoryLimitError if either is less than 1.
+    """
+
+    def __init__(self, capacity: int, max_memory: int) -> None: ...
+    def get_or_load(self, key: str, load: Callable[[], _AnyModel]) -> _AnyModel:
+        """The model of a key; if there is none, what load() returns, a `tritium.Model`.
+
+        One caller loads, others that come meanwhile wait; what load() raises all of them get, and
+        nothing is kept. A model that someone holds, such as a variable or an engine, is never
+        evicted. MemoryLimitError if evicting the others does not make room enough; then none is
+        evicted. ModelLoadError if load() asks for its own key.
+        """
+
+    def clear(self) -> None:
+        """Forget all models; those in use live on with their users."""
+
+    @property
+    def statistics(self) -> ModelCacheStatistics: ...
+    def __contains__(self, key: str) -> bool: ...
+    def __len__(self) -> int: ...
+
 class NetworkValue:
     """What a layer of a network takes and gives."""
 
@@ -180,7 +282,12 @@ class NetworkBuilder:
     @property
     def input(self) -> NetworkValue: ...
     def ternary_linear(
-        self, x: NetworkValue, name: str, outputs: int, scale_direction: str = "multiply"
+        self,
+        x: NetworkValue,
+        name: str,
+        outputs: int,
+        scale_direction: str = "multiply",
+        bias_before_scale: bool = False,
     ) -> NetworkValue: ...
     def dense_linear(self, x: NetworkValue, name: str, outputs: int) -> NetworkValue: ...
     def rms_norm(self, x: NetworkValue, name: str, eps: float) -> NetworkValue: ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .chat_template import MAX_TEMPLATE_BYTES, ChatTemplate
 from .errors import BatchProcessingError, ModelLoadError
+from .loaders.inner_files import File, Folder
 from .loaders.json_text import read_object, shown
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def find_chat_format(model: LanguageModel, tokenizer: Tokenizer) -> ChatFormat:
 
     ModelLoadError if it has none: a base model continues text and does not chat.
     """
-    found = _read_template(model.folder)
+    found = _read_template(model.files)
     if found is not None:
         template = ChatTemplate(*found)
         render: Renderer = _TemplateRenderer(template, _special_tokens(model, tokenizer))
@@ -166,7 +166,7 @@ def _is_bitnet_2b(model: LanguageModel, tokenizer: Tokenizer) -> bool:
     )
 
 
-def _read_template(folder: Path) -> tuple[str, str] | None:
+def _read_template(folder: Folder) -> tuple[str, str] | None:
     """(template, where it comes from), or None. A file of its own wins, as in transformers."""
     file = folder / _TEMPLATE_FILE
     if file.is_file():
@@ -206,7 +206,7 @@ def _default_of(templates: list[Any], where: str) -> Any:
     return next(iter(named.values()))
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: File) -> str:
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_TEMPLATE_BYTES + 1)
@@ -231,7 +231,7 @@ def _special_tokens(model: LanguageModel, tokenizer: Tokenizer) -> dict[str, str
     """bos_token, eos_token and the like, as templates name them."""
     found: dict[str, str] = {}
     for name in (_SPECIAL_TOKENS, _TOKENIZER_CONFIG):
-        path = model.folder / name
+        path = model.files / name
         if not path.is_file():
             continue
         for field, value in read_object(path, "tokenizer").items():

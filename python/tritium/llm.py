@@ -20,7 +20,7 @@ from .engine import InferenceEngine
 from .errors import BatchProcessingError, ModelLoadError
 from .generation import PROMPT_TOKENS_PER_STEP, Request, generate_chunks
 from .items import as_token_ids
-from .model import LanguageModel, Model, load
+from .model import LanguageModel, Model, as_language_model, load
 from .sampling import SamplingOptions
 from .slots import FedSequence, Slots
 from .streaming import GenerationResult, TextBuilder, TextChunk, join
@@ -98,7 +98,7 @@ class LLM:
         self._chat_format: ChatFormat | None = None
 
     def _load_tokenizer(self) -> Tokenizer | None:
-        file = self._model.tokenizer_file or find_tokenizer_file(self._model.folder)
+        file = self._model.tokenizer_file or find_tokenizer_file(self._model.files)
         if file is None:
             return None
         return Tokenizer.from_file(file, vocab_size=self._model.config.vocab_size)
@@ -483,12 +483,7 @@ def _is_batch(prompt: Prompt | Sequence[Prompt]) -> bool:
 
 def _language_model(source_or_model: str | Path | Model | None) -> LanguageModel:
     model = source_or_model if isinstance(source_or_model, Model) else load(source_or_model)
-    if not isinstance(model, LanguageModel):
-        raise ModelLoadError(
-            f"[llm] {model.name!r} is a network that takes samples of shape {model.input_shape}, "
-            "a language model is needed; InferenceEngine.infer runs networks"
-        )
-    return model
+    return as_language_model(model)
 
 
 def _check_count(name: str, value: int, low: int, high: int | None) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelLoadError
+from .loaders.inner_files import File, Folder
 from .loaders.json_text import read_object
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SentencePieceCodec:
     space. With legacy (default true), text after a special token begins with one, too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: File) -> None:
         """ModelLoadError for a file that is none, and without the package sentencepiece."""
         content = _read(path)
         settings, added = _read_settings(path.parent)
@@ -100,7 +100,7 @@ class SentencePieceCodec:
         return self._first.id_to_piece(self._first.unk_id())
 
 
-def _read(path: Path) -> bytes:
+def _read(path: File) -> bytes:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
@@ -120,7 +120,7 @@ def _read(path: Path) -> bytes:
 
 
 def _processor(
-    path: Path, content: bytes, dummy_prefix: bool | None
+    path: File, content: bytes, dummy_prefix: bool | None
 ) -> sentencepiece.SentencePieceProcessor:
     try:
         import sentencepiece
@@ -141,7 +141,7 @@ def _processor(
     return processor
 
 
-def _read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[int, bool]]]:
+def _read_settings(folder: Folder) -> tuple[dict[str, Any], dict[str, tuple[int, bool]]]:
     """(tokenizer_config.json, token -> (id, special) of the tokens that it or added_tokens.json
     adds)."""
     config, tokens = folder / "tokenizer_config.json", folder / "added_tokens.json"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 from .errors import BatchProcessingError, ModelLoadError
+from .loaders.inner_files import File, Folder, InnerFile
 
 _REPLACEMENT = "\ufffd"
 # A character is at most four bytes, hence four tokens: a much longer run is no character.
@@ -16,7 +17,11 @@ JSON_FILE = "tokenizer.json"
 SENTENCEPIECE_FILE = "tokenizer.model"
 
 
-def find_tokenizer_file(folder: Path) -> Path | None:
+@overload
+def find_tokenizer_file(folder: Path) -> Path | None: ...
+@overload
+def find_tokenizer_file(folder: Folder) -> File | None: ...
+def find_tokenizer_file(folder: Folder) -> File | None:
     """tokenizer.json, else tokenizer.model, else None."""
     for name in (JSON_FILE, SENTENCEPIECE_FILE):
         if (folder / name).is_file():
@@ -44,14 +49,14 @@ class Tokenizer:
         self._codec = codec
 
     @classmethod
-    def from_file(cls, path: str | Path, *, vocab_size: int | None = None) -> Tokenizer:
+    def from_file(cls, path: str | File, *, vocab_size: int | None = None) -> Tokenizer:
         """Read `tokenizer.json`, or a SentencePiece `tokenizer.model` with what
         `tokenizer_config.json` beside it says.
 
         vocab_size: rows of the model's embedding. ModelLoadError if the file is missing or broken,
         if it knows more tokens than that, or if reading it needs a package that is not installed.
         """
-        path = Path(path)
+        path = path if isinstance(path, InnerFile) else Path(path)
         if not path.is_file():
             raise ModelLoadError(f"[tokenizer] {path} does not exist")
         if path.suffix == ".model":
@@ -115,11 +120,11 @@ class Tokenizer:
 class _JsonCodec:
     """`tokenizer.json`, read by the library `tokenizers`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: File) -> None:
         import tokenizers
 
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(path.read_bytes())
         except Exception as error:  # the library raises plain Exception
             raise ModelLoadError(f"[tokenizer] {path} cannot be read: {error}") from error
         added = self._tokenizer.get_added_tokens_decoder()

@@ -223,6 +223,7 @@ def bitnet_2b(folder, *, ids=IDS, **config):
     sizes = {"architecture": "bitnet", "hidden_size": 2560, "layers": 30, "vocab_size": 128256}
     model = SimpleNamespace(
         folder=folder,
+        files=folder,
         name="2b",
         config=SimpleNamespace(**(sizes | config)),
         bos_token_id=128000,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._core import RopeConfig
 from ..engine import InferenceEngine
-from ..model import LanguageModel, load
+from ..model import LanguageModel, as_language_model, load
 from ..tokenizer import find_tokenizer_file
 from .arguments import add_model_options, add_switch
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    model = load(arguments.model)
+    model = as_language_model(load(arguments.model))
     engine = InferenceEngine(
         arguments.device,
         threads=arguments.threads,
@@ -53,7 +53,7 @@ def describe_model(
     """Facts about a model on an engine, ready for JSON. Sizes in bytes."""
     config = model.config
     plan = engine.plan(model, context_size=context_size, kv_dtype=kv_dtype, head=head)
-    tokenizer = find_tokenizer_file(model.folder)
+    tokenizer = find_tokenizer_file(model.files)
     return {
         "name": model.name,
         "folder": str(model.folder),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .fields import Fields
+from .inner_files import Folder
 from .json_text import read_object
 
 GENERATION_FILE = "generation_config.json"
@@ -23,7 +23,7 @@ class GenerationDefaults:
 
 
 def read_generation_defaults(
-    folder: Path, config: Mapping[str, Any], vocab_size: int
+    folder: Folder, config: Mapping[str, Any], vocab_size: int
 ) -> GenerationDefaults:
     """The defaults of the checkpoint in `folder`, whose config.json holds `config`.
 

@@ -40,18 +40,18 @@ _MAX_NAME = 200
 
 
 def load_folder(
-    folder: Path, *, weights: Path | None = None, mmap: bool = True
+    folder: Path, *, weights: Path | None = None, map_above: int | None = 0
 ) -> tuple[Model, CheckpointConfig]:
     """The model in `folder`, with all weights from the file `weights` if one is given.
 
-    Files are mapped and no weight is copied; mmap=False reads each file into memory instead.
+    Files of more than `map_above` bytes are mapped, others read into memory; None maps none.
 
     Raises ModelLoadError that names the file and the field or tensor, with what was found and
     what was expected.
     """
     config = read_config(folder / CONFIG_FILE)
     paths = find_weights(folder) if weights is None else [weights]
-    tensors = read_weights(paths, mmap=mmap)
+    tensors = read_weights(paths, map_above=map_above)
     if weights is None and paths[0].name != SINGLE_FILE:
         check_index(folder / INDEX_FILE, tensors)
     source = tensor_source(config, tensors)

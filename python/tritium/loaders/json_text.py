@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import reprlib
 import stat
-from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import ModelLoadError
+from .inner_files import File
 
 # A safetensors header may have 100 MB by its format. 2 MiB hold the entries of about 16,000
 # tensors, far more than a file of any ternary model has, and bound what a hostile text can cost:
@@ -87,7 +87,7 @@ def parse_object(text: bytes, where: str, *, strict: bool = False) -> dict[str, 
     return value
 
 
-def read_object(path: Path, topic: str, *, strict: bool = False) -> dict[str, Any]:
+def read_object(path: File, topic: str, *, strict: bool = False) -> dict[str, Any]:
     """The JSON object in a file; `topic` is the bracketed word that opens messages.
 
     Raises ModelLoadError as `parse_object` does, and when the file is missing, is not a regular

@@ -99,15 +99,15 @@ def _is_plain_name(name: str) -> bool:
     )
 
 
-def read_weights(paths: list[Path], *, mmap: bool) -> dict[str, StoredTensor]:
-    """The tensors of all `paths` (files of one checkpoint), each mapped once, or read without mmap.
+def read_weights(paths: list[Path], *, map_above: int | None = 0) -> dict[str, StoredTensor]:
+    """The tensors of all `paths` (files of one checkpoint), each mapped or read once (`open_file`).
 
     Raises ModelLoadError for a file that cannot be opened or is not safetensors, a tensor that
     two files hold, and a tensor that the index beside them places where it is not.
     """
     tensors: dict[str, StoredTensor] = {}
     for path in paths:
-        file = open_file(path, mmap=mmap)
+        file = open_file(path, map_above=map_above)
         for name, entry in read_entries(memoryview(file), str(path)).items():
             if name in tensors:
                 other = tensors[name].file.path
@@ -126,11 +126,14 @@ def check_index(index: Path, tensors: dict[str, StoredTensor]) -> None:
             )
 
 
-def open_file(path: Path, *, mmap: bool) -> MappedFile:
-    """The bytes of a file; ModelLoadError when the path is missing or not readable."""
+def open_file(path: Path, *, map_above: int | None = 0) -> MappedFile:
+    """The bytes of a file: mapped if they are more than `map_above`, else read; None maps none.
+
+    ModelLoadError when the path is missing or not readable.
+    """
     text = str(path)
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ModelLoadError(f"[file] {text!r}: the path is not Unicode text") from None
-    return MappedFile.open(text, mmap)
+    return MappedFile.open(text, map_above)

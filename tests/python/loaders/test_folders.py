@@ -85,7 +85,7 @@ def test_shards_give_the_same_tensors_as_one_file(tmp_path):
     write_bitnet_folder(tmp_path / "three", seed=1, shards=3)
     contents = []
     for folder in (tmp_path / "one", tmp_path / "three"):
-        tensors = read_weights(find_weights(folder), mmap=True)
+        tensors = read_weights(find_weights(folder))
         contents.append(
             {
                 name: bytes(memoryview(t.file)[t.entry.offset : t.entry.offset + t.entry.nbytes])
@@ -101,7 +101,7 @@ def test_the_source_holds_all_tensors_but_those_that_are_ignored(packed_folder):
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     change(packed_folder, **{name: ("F64", np.zeros(8, np.float64))})
     config = read_config(packed_folder / "config.json")
-    source = tensor_source(config, read_weights(find_weights(packed_folder), mmap=True))
+    source = tensor_source(config, read_weights(find_weights(packed_folder)))
     assert set(source.names()) == names
 
 

@@ -19,7 +19,7 @@ from tritium.loaders.weight_files import open_file
 
 
 def read(path: Path):
-    return read_entries(memoryview(open_file(path, mmap=True)), str(path))
+    return read_entries(memoryview(open_file(path)), str(path))
 
 
 def entry(dtype="F32", shape=(2,), begin=0, end=8, **others):
