@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/engine_builder.h"
+#include "engine/sample_stream.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "model/model.h"

@@ -36,20 +36,30 @@ BATCH = 64
 PEAK_RATE = 3e-3
 
 
-class BitLinear(nn.Linear):
-    """BitNet b1.58 (arXiv:2402.17764): weights -1, 0, 1 times their mean magnitude, int8 inputs."""
+def ternarized(weight: torch.Tensor) -> torch.Tensor:
+    """-1, 0 and 1 times their mean magnitude (BitNet b1.58, arXiv:2402.17764)."""
+    scale = 1 / weight.abs().mean().clamp(min=1e-5)
+    return (weight * scale).round().clamp(-1, 1) / scale
 
+
+def quantized(x: torch.Tensor) -> torch.Tensor:
+    """Each row as integers from -127 to 127 times a number."""
+    steps = 127 / x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-5)
+    return (x * steps).round() / steps
+
+
+def straight_through(exact: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+    """The rounded one, with the gradient of the exact one."""
+    return rounded.detach() + (exact - exact.detach())
+
+
+class BitLinear(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scale = 1 / self.weight.abs().mean().clamp(min=1e-5)
-        weight = (self.weight * scale).round().clamp(-1, 1) / scale
-        steps = 127 / x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-5)
-        quantised = (x * steps).round() / steps
-        return nn.functional.linear(
-            x + (quantised - x).detach(), self.weight + (weight - self.weight).detach(), self.bias
-        )
+        weight = straight_through(self.weight, ternarized(self.weight))
+        return nn.functional.linear(straight_through(x, quantized(x)), weight, self.bias)
 
     def tritium_layers(self) -> Sequence[nn.Module]:
-        """As a Linear whose weights from_torch ternarises, by the arithmetic above."""
+        """A Linear, whose weights from_torch ternarises by the arithmetic above."""
         linear = nn.Linear(self.in_features, self.out_features, device="meta")
         linear.weight, linear.bias = self.weight, self.bias
         return [linear]
