@@ -16,7 +16,7 @@ StoredTensor scales_tensor(const TernaryWeight& weight) {
   const auto bytes = std::as_bytes(std::span(*scales));
   return {.name = weight.tensor.name + "_scale",
           .dtype = DType::kF32,
-          .shape = {static_cast<int64_t>(scales->size())},
+          .shape = weight.groups > 1 ? Shape{weight.rows, weight.groups} : Shape{static_cast<int64_t>(scales->size())},
           .file = MappedFile::lend(bytes, scales, "memory"),
           .offset = 0,
           .bytes = bytes.size()};

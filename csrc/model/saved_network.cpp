@@ -1,12 +1,14 @@
 #include "model/saved_network.h"
 
-#include <array>
-
 #include "base/error.h"
 #include "model/network_builder.h"
 
 namespace tritium {
 namespace {
+
+constexpr const char* kCustom = "custom";
+
+std::vector<uint64_t> stored(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
 // What is written of an operator beside its kind, name and inputs; read_operator asks for the same.
 void write_attributes(const Operator& op, const Model& model, const std::string& key, GgufMetadata& metadata) {
@@ -24,6 +26,14 @@ void write_attributes(const Operator& op, const Model& model, const std::string&
                  [](const ActivationOp&) {},
                  [](const SoftmaxOp&) {},
                  [](const AddOp&) {},
+                 [&](const CustomOp& custom) {
+                   metadata[key + "kind"] = std::string(kCustom);
+                   metadata[key + "operator"] = custom.name;
+                   for (size_t i = 0; i < custom.input_shapes.size(); ++i) {
+                     metadata[concat(key, "input_shape.", i)] = stored(custom.input_shapes[i]);
+                   }
+                   metadata[key + "output_shape"] = stored(custom.output_shape);
+                 },
                  [&](const auto&) {
                    throw ModelLoadError(concat("[save] ", op.name, ": the operator ", operator_name(op.kind),
                                                " belongs to language models; a network with one cannot be saved"));
@@ -46,11 +56,7 @@ class NetworkReader {
   // Of that many elements as a shape says.
   NetworkValue output(const Shape& shape) {
     const NetworkValue& output = value("tritium.output", fields_.size("tritium.output"));
-    if (element_count(shape) != output.shape[0]) {
-      throw fields_.error(
-          concat("tritium.output_shape is ", shape_text(shape), ", the network gives ", output.shape[0], " numbers"));
-    }
-    return {output.id, shape};
+    return shaped(output, shape, "tritium.output_shape");
   }
 
  private:
@@ -59,14 +65,19 @@ class NetworkReader {
     const std::string& name = fields_.get<std::string>(key + "name");
     const auto outputs = [&] { return fields_.size(key + "outputs"); };
     const auto eps = [&] { return fields_.get<double>(key + "eps"); };
-    if (kind == "add") {
-      const auto [x, z] = inputs<2>(key);
-      values_.push_back(builder_.add(x, z, name));
-      return;
+    const std::vector<NetworkValue> inputs = this->inputs(key);
+    const bool any_number = kind == kCustom;
+    const size_t needed = kind == "add" ? 2 : 1;
+    if (!any_number && inputs.size() != needed) {
+      throw fields_.error(concat(key, "inputs has ", inputs.size(), " elements, the operator takes ", needed));
     }
-    const auto [x] = inputs<1>(key);
+    const NetworkValue x = inputs.empty() ? NetworkValue{} : inputs[0];
     NetworkValue y;
-    if (kind == "ternary_linear") {
+    if (kind == "add") {
+      y = builder_.add(x, inputs[1], name);
+    } else if (kind == kCustom) {
+      y = builder_.flatten(read_custom(key, name, inputs));
+    } else if (kind == "ternary_linear") {
       y = builder_.ternary_linear(x, name, outputs(),
                                   parse_scale_direction(fields_.get<std::string>(key + "scale_direction")),
                                   fields_.get<bool>(key + "bias_before_scale"));
@@ -81,22 +92,33 @@ class NetworkReader {
     } else if (const auto activation = find_activation(kind)) {
       y = builder_.activation(x, *activation, name);
     } else {
-      throw fields_.error(concat(key, "kind is '", kind,
-                                 "'; known are ternary_linear, dense_linear, rms_norm, layer_norm, softmax, add, relu, "
-                                 "relu2, silu, gelu"));
+      throw fields_.error(
+          concat(key, "kind is '", kind,
+                 "'; known are ternary_linear, dense_linear, rms_norm, layer_norm, softmax, add, custom, relu, "
+                 "relu2, silu, gelu"));
     }
     values_.push_back(y);
   }
 
-  template <size_t count>
-  std::array<NetworkValue, count> inputs(const std::string& key) {
-    const std::vector<int64_t> stored = fields_.sizes(key + "inputs");
-    if (stored.size() != count) {
-      throw fields_.error(concat(key, "inputs has ", stored.size(), " elements, the operator takes ", count));
+  NetworkValue read_custom(const std::string& key, const std::string& name, std::vector<NetworkValue> inputs) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const std::string shape = concat(key, "input_shape.", i);
+      inputs[i] = shaped(inputs[i], fields_.sizes(shape), shape);
     }
-    std::array<NetworkValue, count> values;
-    for (size_t i = 0; i < count; ++i) values[i] = value(key + "inputs", stored[i]);
+    return builder_.custom(inputs, fields_.get<std::string>(key + "operator"), fields_.sizes(key + "output_shape"),
+                           name);
+  }
+
+  std::vector<NetworkValue> inputs(const std::string& key) {
+    std::vector<NetworkValue> values;
+    for (int64_t place : fields_.sizes(key + "inputs")) values.push_back(value(key + "inputs", place));
     return values;
+  }
+
+  // The same elements in the shape that the file says.
+  NetworkValue shaped(const NetworkValue& value, const Shape& shape, const std::string& key) const {
+    if (element_count(shape) == value.shape[0]) return {value.id, shape};
+    throw fields_.error(concat(key, " is ", shape_text(shape), ", the network has ", value.shape[0], " numbers there"));
   }
 
   const NetworkValue& value(const std::string& key, int64_t place) const {
@@ -121,7 +143,7 @@ void write_network(const Model& model, GgufMetadata& metadata) {
     places[static_cast<size_t>(op.output)] = i + 1;
     std::vector<uint64_t> inputs;
     for (ValueId input : op.inputs) inputs.push_back(places[static_cast<size_t>(input)]);
-    metadata[key + "kind"] = std::string(operator_name(op.kind));
+    metadata[key + "kind"] = operator_name(op.kind);
     metadata[key + "name"] = op.name;
     metadata[key + "inputs"] = std::move(inputs);
     write_attributes(op, model, key, metadata);

@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, module) {
   bind_errors(module);
   bind_model(module);
   bind_model_file(module);
+  bind_operators(module);
   bind_network(module);
   bind_engine(module);
   tritium::bind_kernels(module);

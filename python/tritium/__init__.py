@@ -2,18 +2,26 @@
 
 from . import layers
 from ._core import (
+    Device,
     ExecutionPlan,
+    MemoryStats,
     MemoryUsage,
     ModelCache,
     ModelCacheStatistics,
     ModelConfig,
+    ModelMemory,
     ModelMetadata,
+    PlanStep,
+    PlanValue,
     __version__,
+    devices,
 )
 from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
+from .custom_operator import CustomOperator
 from .engine import InferenceEngine
+from .engine_builder import EngineBuilder
 from .errors import (
     BatchProcessingError,
     DeviceError,
@@ -41,13 +49,17 @@ __all__ = [
     "BatchSize",
     "ChatFormat",
     "Conversation",
+    "CustomOperator",
+    "Device",
     "DeviceError",
+    "EngineBuilder",
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
     "ItemResult",
     "LanguageModel",
     "MemoryLimitError",
+    "MemoryStats",
     "MemoryUsage",
     "Message",
     "Model",
@@ -56,9 +68,12 @@ __all__ = [
     "ModelConfig",
     "ModelLoadError",
     "ModelLoader",
+    "ModelMemory",
     "ModelMetadata",
     "OptimizationError",
     "Perplexity",
+    "PlanStep",
+    "PlanValue",
     "SamplingOptions",
     "TextChunk",
     "Timings",
@@ -67,6 +82,7 @@ __all__ = [
     "TritiumError",
     "__version__",
     "build_model",
+    "devices",
     "from_torch",
     "layers",
     "load",

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from .engine import InferenceEngine
 
-_BATCHES_A_SIZE = 5
+_ROUNDS = 5
+_SECONDS_A_ROUND = 0.002
+_SECONDS_A_BATCH = 0.0001
 _GAIN = 1.05
 _PATIENCE = 2
 _SECONDS_BETWEEN_PROBES = 0.1
@@ -39,10 +41,11 @@ class BatchConfig:
     """The share of the available memory, in (0, 1], that items under way may take: their float32
     copies and their results. Available is what the system and all control groups still leave.
     """
-    parallel_workers: int = 2
-    """Threads that convert items and call the engine. Calls queue in the engine: a second worker
-    converts while the first one's batch runs; more help only where converting is slow and happens
-    outside Python.
+    parallel_workers: int = 1
+    """Threads that convert items and call the engine. Calls queue in the engine, which has threads
+    of its own: another worker converts while a batch runs. That helps where converting is slow and
+    happens outside Python, and where a core has nothing else to do; otherwise workers only take
+    turns at the interpreter.
     """
 
     def __post_init__(self) -> None:
@@ -59,16 +62,23 @@ class BatchConfig:
 class BatchSize:
     """The size of batches with which a model runs fastest, found by climbing.
 
-    It begins with 1 and doubles. Each size runs five batches; the median of their rates, samples or
-    tokens a second of a worker's time, is the size's rate. A size is the best so far if its rate is
-    more than 5 % above that of the best before it. After two sizes in a row that are not, or after
-    max_batch_size, the best one is kept for good. Batches that are smaller, because the input ends
-    or memory is short, do not count, nor those in which an item failed.
+    It begins with 1 and doubles. Each size runs five rounds, of as many batches as take 2 ms; the
+    median of the rounds' samples or tokens a second is the size's rate. To the time of each batch
+    0.1 ms is added: what threads cost each other by handing it on. Time in which batches of several
+    workers overlap counts once. A size is the best so far if its rate is more than 5 % above that
+    of the best before it. After two sizes in a row that are not, or after max_batch_size, the best
+    one is kept for good.
+
+    How fast items come and results go does not count; nor do batches that are smaller, because the
+    input ends or memory is short, or those in which an item failed.
     """
 
     def __init__(self, max_batch_size: int) -> None:
         self._most = max_batch_size
-        self._measured: list[float] = []
+        self._rounds: list[float] = []
+        self._rows = 0
+        self._seconds = 0.0
+        self._last_end = -math.inf
         self._best = 1
         self._lock = threading.Lock()
         self.current = 1
@@ -78,15 +88,22 @@ class BatchSize:
         self.rates: dict[int, float] = {}
         """For each size that was tried, samples or tokens a second."""
 
-    def record(self, items: int, rows: int, seconds: float) -> None:
-        """A batch of `items` that hold `rows` samples or tokens took a worker `seconds`."""
+    def record(self, items: int, rows: int, start: float, end: float) -> None:
+        """A batch of `items` that hold `rows` samples or tokens ran from start to end, seconds."""
         with self._lock:
+            seconds = end - max(start, self._last_end)
+            self._last_end = end
             if self.settled or items != self.current:
                 return  # the last items of an input, or as many as memory allowed
-            self._measured.append(rows / max(seconds, 1e-9))
-            if len(self._measured) == _BATCHES_A_SIZE:
-                self._decide(statistics.median(self._measured))
-                self._measured.clear()
+            self._rows += rows
+            self._seconds += seconds + _SECONDS_A_BATCH
+            if self._seconds < _SECONDS_A_ROUND:
+                return
+            self._rounds.append(self._rows / self._seconds)
+            self._rows, self._seconds = 0, 0.0
+            if len(self._rounds) == _ROUNDS:
+                self._decide(statistics.median(self._rounds))
+                self._rounds.clear()
 
     def _decide(self, rate: float) -> None:
         self.rates[self.current] = rate
@@ -180,10 +197,8 @@ class BatchProcessor:
         def run(first: int, items: list[ArrayLike]) -> list[ItemResult]:
             start = self._clock()
             results = infer_items(self.engine, model, items, first, "batch")
-            seconds = self._clock() - start
             rows = [result.value.size // outputs for result in results if result.value is not None]
-            if len(rows) == len(items):
-                size.record(len(items), sum(rows), seconds)
+            size.record(len(rows), sum(rows), start, self._clock())
             budget.most_rows = max([budget.most_rows, *rows])
             return results
 

@@ -128,10 +128,11 @@ class MicroBatches(Generic[Item, Result]):
 
     def _wait_for_room(self) -> bool:
         """False: nothing more is wanted."""
-        with self._lock:
-            while not self._cancelled and not self.has_room():
-                self._room_came.wait()
-            return not self._cancelled
+        if not self.has_room():
+            with self._lock:
+                while not self._cancelled and not self.has_room():
+                    self._room_came.wait()
+        return not self._cancelled
 
     # The workers ----------------------------------------------------------------------------------
 

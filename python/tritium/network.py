@@ -12,6 +12,7 @@ from .errors import ModelLoadError
 from .layers import (
     GELU,
     BitLinear,
+    Custom,
     Flatten,
     Layer,
     LayerNorm,
@@ -41,8 +42,8 @@ def build_model(
 
     input_shape: that of one sample, of float32, without the batch. In messages and plans, layers
     have the names that a mapping gives them, or else those of their places, "0", "1", "2.0" for the
-    first one in a Residual, and tensors "0.weight". Arrays are lent to the model where their type
-    and order allow it (tritium.layers).
+    first one in a Residual, "2.1.0" in the second branch of a Custom, and tensors "0.weight".
+    Arrays are lent to the model where their type and order allow it (tritium.layers).
 
     ModelLoadError if shapes do not fit each other or a weight cannot be what it is said to be. What
     only reading all weights can tell, such as a weight of 2, is found when an engine first uses the
@@ -96,6 +97,12 @@ class _Network:
                 return self.builder.flatten(x)
             case Residual():
                 return self.builder.add(x, self.add_all(layer.layers, x, f"{name}."), name)
+            case Custom():
+                inputs = [
+                    self.add_all(branch, x, f"{name}.{place}.")
+                    for place, branch in enumerate(layer.branches)
+                ]
+                return self.builder.custom(inputs, layer.operator.core, name)
         raise ModelLoadError(f"[layers] {name}: {type(layer).__name__} is no layer of a network")
 
     def _add_bit_linear(
@@ -125,7 +132,7 @@ class _Network:
             weight = _floats(weight, name)
             outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
         if layer.scale is not None:
-            self._lend(f"{name}.weight_scale", _floats(layer.scale, name).reshape(-1))
+            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
         self._lend_bias(name, layer.bias)
         return self.builder.ternary_linear(x, name, outputs, layer.scale_direction)
 
@@ -149,7 +156,7 @@ class _Network:
             dtype=array.dtype.name,
             encoding=encoding,
             shape=array.shape,
-            file=_core.MappedFile.from_buffer(array, self._name),
+            file=_core.MappedFile.from_buffer(array.data, self._name),
             offset=0,
             nbytes=array.nbytes,
         )

@@ -306,6 +306,30 @@ def test_a_module_may_say_that_it_computes_what_another_does() -> None:
     assert name == "0"
 
 
+class Gated(nn.Module):
+    """Has two branches, which a custom operator multiplies."""
+
+    multiply = tritium.CustomOperator("multiply", lambda x, z: x * z)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(4, 8), nn.Linear(4, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.silu(self.gate(x)) * self.up(x)
+
+    def tritium_layers(self) -> list[layers.Layer]:
+        return [layers.Custom(self.multiply, branches=[[self.gate, layers.SiLU()], [self.up]])]
+
+
+def test_branches_of_custom_operators_may_be_modules() -> None:
+    module, x = Gated(), torch.randn(10, 4)
+    engine = tritium.InferenceEngine(threads=1, custom_operators=[Gated.multiply])
+    got = engine.infer(tritium.from_torch(module, input_shape=(4,)), x)
+    expected = module(x).detach().numpy()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=LAYER_TOLERANCE)
+
+
 class Subclass(nn.Linear):
     """Computes what Linear computes."""
 

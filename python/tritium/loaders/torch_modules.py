@@ -16,6 +16,7 @@ from ..errors import ModelLoadError
 from ..layers import (
     GELU,
     BitLinear,
+    Custom,
     Flatten,
     Layer,
     LayerNorm,
@@ -144,6 +145,12 @@ class _Reader:
                 name = self._unique(name or type(module).__name__)
                 if isinstance(item, Residual):
                     item = dataclasses.replace(item, layers=dict(read_items(item.layers, name)))
+                elif isinstance(item, Custom):
+                    branches = [
+                        dict(read_items(branch, f"{name}.{branch_place}"))
+                        for branch_place, branch in enumerate(item.branches)
+                    ]
+                    item = dataclasses.replace(item, branches=branches)
                 yield name, item
 
         return read_items(module.tritium_layers(), path)

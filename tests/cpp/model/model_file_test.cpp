@@ -42,6 +42,7 @@ void expect_same_model(const Model& saved, const Model& loaded) {
     const TernaryWeight& b = loaded.ternary_weights()[i];
     EXPECT_EQ(b.stored_scale, a.stored_scale);
     EXPECT_EQ(b.row_scales, a.row_scales);
+    EXPECT_EQ(b.groups, a.groups);
     EXPECT_EQ(b.direction, a.direction);
     EXPECT_EQ(b.bias_before_scale, a.bias_before_scale);
     EXPECT_EQ(b.bias.has_value(), a.bias.has_value());
@@ -97,10 +98,13 @@ TEST(ModelFile, KeepsEveryEncodingAndDtype) {
   tensors.floats("stripes.bias", {6});
   tensors.add("half.weight", DType::kF16, Encoding::kTernaryMasters, {5, 6}, std::vector<std::byte>(60));
   tensors.add("brain.weight", DType::kBF16, Encoding::kPlain, {4, 5}, std::vector<std::byte>(40));
+  tensors.trits("groups.weight", 6, 6);
+  tensors.add_floats("groups.weight_scale", {6, 3}, std::vector<float>(18, 0.5f));
   tensors.add("brain.bias", DType::kF16, Encoding::kPlain, {4}, std::vector<std::byte>(8));
   NetworkBuilder builder("encodings", {2, 3}, tensors.source);
   auto x = builder.activation(builder.input(), ActivationKind::kSilu);
   x = builder.ternary_linear(builder.flatten(x), "stripes", 6, ScaleDirection::kMultiply, true);
+  x = builder.ternary_linear(x, "groups", 6);
   x = builder.dense_linear(builder.ternary_linear(x, "half", 5), "brain", 4);
   const auto saved = builder.build(x);
   EXPECT_TRUE(saved->ternary_weights()[0].bias_before_scale);
@@ -118,6 +122,35 @@ TEST(ModelFile, KeepsShapesOfSeveralDimensions) {
   const auto loaded = load_model(folder / "x.gguf");
   expect_same_model(*saved, *loaded);
   EXPECT_EQ(loaded->output_shape(), (Shape{2, 3, 4}));
+}
+
+TEST(ModelFile, KeepsCustomOperatorsByName) {
+  const TemporaryFolder folder;
+  const TensorSource none;
+  NetworkBuilder builder("custom", {2, 6}, none);
+  const auto x = builder.activation(builder.input(), ActivationKind::kRelu);
+  const auto y = builder.custom({x, builder.flatten(builder.input())}, "outer", {3, 4}, "product");
+  const auto saved = builder.build(builder.custom({y}, "halve", {6}));
+  save_model(*saved, folder / "x.gguf");
+  const auto loaded = load_model(folder / "x.gguf");
+  expect_same_model(*saved, *loaded);
+  const auto& op = std::get<CustomOp>(loaded->graph().operators[1].kind);
+  EXPECT_EQ(op.name, "outer");
+  EXPECT_EQ(op.input_shapes, (std::vector<Shape>{{2, 6}, {12}}));
+  EXPECT_EQ(op.output_shape, (Shape{3, 4}));
+
+  const GgufFile file = read_gguf(MappedFile::open(folder / "x.gguf"));
+  const auto load_error = [&](const std::string& key, const GgufValue& value) {
+    GgufMetadata metadata = file.metadata;
+    metadata["tritium.operator.1." + key] = value;
+    write_gguf(folder / "y.gguf", metadata, file.tensors);
+    return error_text<ModelLoadError>([&] { load_model(folder / "y.gguf"); });
+  };
+  EXPECT_TRUE(contains(load_error("input_shape.0", std::vector<uint64_t>{2, 7}),
+                       "tritium.operator.1.input_shape.0 is [2, 7], the network has 12 numbers there"));
+  EXPECT_TRUE(contains(load_error("output_shape", std::vector<uint64_t>{3, 0}), "none less than 1"));
+  EXPECT_TRUE(contains(load_error("inputs", std::vector<uint64_t>{}), "outer has 0 inputs; it needs at least 1"));
+  EXPECT_TRUE(contains(load_error("inputs", std::vector<uint64_t>{1, 2}), "inputs names value 2"));
 }
 
 TEST(ModelFile, SharedWeightsAreStoredOnce) {
@@ -258,7 +291,7 @@ TEST(ModelFile, ShapesThatDisagreeAreRefused) {
   EXPECT_TRUE(contains(file.load_error(), "the input shape must have at least 1 dimension"));
   file.metadata = whole;
   file.metadata["tritium.output_shape"] = std::vector<uint64_t>{8};
-  EXPECT_TRUE(contains(file.load_error(), "tritium.output_shape is [8], the network gives 7 numbers"));
+  EXPECT_TRUE(contains(file.load_error(), "tritium.output_shape is [8], the network has 7 numbers there"));
   file.metadata = whole;
   file.metadata["tritium.operator.4.inputs"] = std::vector<uint64_t>{0, 1};  // 20 and 40 wide
   EXPECT_TRUE(contains(file.load_error(), "samples.add adds samples of shape [20] and [40]"));
