@@ -15,8 +15,7 @@ class CallQueue {
   void lock() {
     if (is_held_here()) {
       throw BatchProcessingError(
-          "[engine] this call comes from within a call of the same engine, which it would wait for; an operator can "
-          "use "
+          "[engine] this call comes from within a call of the same engine, which it would wait for; an operator uses "
           "another engine");
     }
     mutex_.lock();
