@@ -15,8 +15,8 @@ class CallQueue {
   void lock() {
     if (is_held_here()) {
       throw BatchProcessingError(
-          "[engine] this call comes from within a call of the same engine, which it would wait for; an operator uses "
-          "another engine");
+          "[engine] this call comes from within a call of the same engine and would wait for it for ever; an operator "
+          "can use another engine");
     }
     mutex_.lock();
     hold();

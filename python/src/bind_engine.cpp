@@ -92,7 +92,7 @@ struct PlannedValue {
 
 struct PlannedStep {
   std::string name;
-  std::string_view kind;
+  std::string kind;
   std::vector<PlannedValue> inputs;
   std::vector<PlannedValue> outputs;
 };

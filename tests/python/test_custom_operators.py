@@ -10,6 +10,7 @@ import textwrap
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,23 @@ def test_what_is_no_operator_is_a_type_error() -> None:
         model_of(CustomOperator(5, lambda x: x))
     with pytest.raises((TypeError, AttributeError)):
         tritium.InferenceEngine(custom_operators=[lambda x: x])
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_saved_model_names_its_operators(tmp_path: Path, mmap: bool) -> None:
+    gate = CustomOperator("gate", lambda x, z: x * z, lambda x, z: x)
+    layers = [Custom(SOFTCAP), Flatten(), Custom(gate, [[], [Linear(random(16, 16))]])]
+    model = tritium.build_model(layers, input_shape=(4, 4))
+    model.save(tmp_path / "model.gguf")
+    loaded = tritium.load(tmp_path / "model.gguf", mmap=mmap)
+    assert loaded.core.graph == model.core.graph
+    engine = tritium.InferenceEngine.builder().with_custom_operators([SOFTCAP, gate]).build()
+    x = random(40, 4, 4)
+    np.testing.assert_array_equal(engine.infer(loaded, x), engine.infer(model, x))
+    with pytest.raises(
+        OptimizationError, match=r"uses 'gate', which is not.*registered: 'softcap'"
+    ):
+        tritium.InferenceEngine(custom_operators=[SOFTCAP]).infer(loaded, x)
 
 
 # Failures -----------------------------------------------------------------------------------------

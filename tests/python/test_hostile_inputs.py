@@ -1,4 +1,4 @@
-"""Do networks treat every input as documented: numbers that are none, extremes, odd arrays?"""
+"""Do networks take numbers at the edge and odd arrays as documented, and refuse the rest?"""
 
 from __future__ import annotations
 
@@ -28,122 +28,23 @@ SETS = [kernels.name for kernels in _core.kernel_sets() if kernels.supported]
 WIDTH = 37  # no multiple of a vector
 
 
-@pytest.fixture(params=SETS)
-def engine(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> tritium.InferenceEngine:
-    monkeypatch.setenv("TRITIUM_KERNELS", request.param)
-    return tritium.InferenceEngine(threads=2)
-
-
 @pytest.fixture
 def plain() -> tritium.InferenceEngine:
     return tritium.InferenceEngine(threads=1)
 
 
-def network(*layers: Layer, width: int = WIDTH) -> tritium.Model:
-    return tritium.build_model(layers, input_shape=(width,))
-
-
-def batch(value: float, places: tuple[int, ...] = (0, 16, 35, 36)) -> np.ndarray:
-    """Ordinary samples, and between them one for each place that has the value there."""
-    x = np.random.default_rng(1).standard_normal((2 * len(places) + 1, WIDTH)).astype(F32)
-    for sample, place in enumerate(places):
-        x[2 * sample + 1, place] = value
-    return x
+def network(layer: Layer) -> tritium.Model:
+    return tritium.build_model([layer], input_shape=(WIDTH,))
 
 
 def bit_linear() -> BitLinear:
     return BitLinear(np.random.default_rng(2).integers(-1, 2, (50, WIDTH), dtype=np.int8), 0.5)
 
 
-# The table of docs/networks.md --------------------------------------------------------------------
-
-PLACES = (0, 16, 35, 36)
-
-
-@pytest.mark.parametrize(
-    ("layer", "nan", "inf", "minus_inf"),
-    [
-        (ReLU(), 0, INF, 0),
-        (ReLU2(), 0, INF, 0),
-        (SiLU(), NAN, INF, NAN),
-        (GELU(), NAN, INF, 0),
-    ],
-)
-def test_activations_map_each_number_by_itself(
-    engine: tritium.InferenceEngine, layer: Layer, nan: float, inf: float, minus_inf: float
-) -> None:
-    model = network(layer)
-    ordinary = engine.infer(model, batch(0.5))
-    for value, expected in ((NAN, nan), (INF, inf), (-INF, minus_inf)):
-        y = engine.infer(model, batch(value))
-        for sample, place in enumerate(PLACES):
-            np.testing.assert_equal(y[2 * sample + 1, place], F32(expected))
-            ordinary[2 * sample + 1, place] = y[2 * sample + 1, place]
-        np.testing.assert_array_equal(y, ordinary)
-
-
-def norms() -> list[Layer]:
-    return [RMSNorm(np.ones(WIDTH)), LayerNorm(np.ones(WIDTH), np.ones(WIDTH))]
-
-
-@pytest.mark.parametrize("layer", [Softmax(), *norms()], ids=["softmax", "rms", "layer"])
-def test_a_nan_takes_its_sample_and_no_other(engine: tritium.InferenceEngine, layer: Layer) -> None:
-    model = network(layer)
-    y = engine.infer(model, batch(NAN))
-    assert np.isnan(y[1::2]).all()
-    np.testing.assert_array_equal(y[::2], engine.infer(model, batch(NAN)[::2]))
-    assert np.isfinite(y[::2]).all()
-
-
-def test_infinity_in_a_softmax(engine: tritium.InferenceEngine) -> None:
-    model = network(Softmax())
-    assert np.isnan(engine.infer(model, batch(INF))[1::2]).all()
-    x = batch(-INF)
-    y = engine.infer(model, x)
-    for sample, place in enumerate(PLACES):
-        assert y[2 * sample + 1, place] == 0
-    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
-    assert np.isnan(engine.infer(model, np.full(WIDTH, -INF))).all()
-
-
-@pytest.mark.parametrize("value", [INF, -INF])
-def test_infinity_in_a_norm(engine: tritium.InferenceEngine, value: float) -> None:
-    rms, layer = (engine.infer(network(norm), batch(value)) for norm in norms())
-    for sample, place in enumerate(PLACES):
-        assert np.flatnonzero(np.isnan(rms[2 * sample + 1])).tolist() == [place]
-    assert np.isnan(layer[1::2]).all()
-    assert np.isfinite(rms[::2]).all()
-    assert np.isfinite(layer[::2]).all()
-
-
-def test_a_nan_is_a_code_of_its_own_in_a_bit_linear(engine: tritium.InferenceEngine) -> None:
-    layer = bit_linear()
-    x = batch(NAN)
-    y = engine.infer(network(layer), x)
-    absmax = np.nanmax(np.abs(x), axis=1, keepdims=True).astype(F32)
-    codes = np.rint(x * (F32(127) / absmax))
-    codes[np.isnan(x)] = -128
-    sums = codes.astype(np.int64) @ np.asarray(layer.weight).T.astype(np.int64)
-    np.testing.assert_allclose(y, sums * (absmax / 127 * 0.5), rtol=1e-6)
-    np.testing.assert_array_equal(y[::2], engine.infer(network(layer), x[::2]))
-
-
-@pytest.mark.parametrize("value", [INF, -INF])
-def test_infinity_in_a_bit_linear_leaves_nothing_finite(
-    engine: tritium.InferenceEngine, value: float
-) -> None:
-    x = batch(value)
-    y = engine.infer(network(bit_linear()), x)
-    assert not np.isfinite(y[1::2]).any()
-    np.testing.assert_array_equal(y[::2], engine.infer(network(bit_linear()), x[::2]))
-    assert np.isfinite(y[::2]).all()
-
-
 EVERY_LAYER = [
     bit_linear(), Linear(np.random.default_rng(3).standard_normal((9, WIDTH))), ReLU(), ReLU2(),
-    SiLU(), GELU(), Softmax(), *norms(),
+    SiLU(), GELU(), Softmax(),
+    RMSNorm(np.ones(WIDTH)), LayerNorm(np.ones(WIDTH), np.ones(WIDTH)),
 ]  # fmt: skip
 
 
@@ -242,7 +143,7 @@ def test_odd_arrays_are_read_as_numpy_reads_them(plain: tritium.InferenceEngine,
     x = np.random.default_rng(5).standard_normal((3, WIDTH)).astype(F32)
     x.flags.writeable = False
     given = make(x)
-    model = network(bit_linear(), width=WIDTH)
+    model = network(bit_linear())
     expected = plain.infer(model, np.array(np.asarray(given), F32))
     np.testing.assert_array_equal(plain.infer(model, given), expected)
 

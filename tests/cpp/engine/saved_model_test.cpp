@@ -4,11 +4,13 @@
 #include <random>
 
 #include "engine/engine_builder.h"
+#include "error_text.h"
 #include "gguf_bytes.h"
 #include "model/model_file.h"
 #include "temporary_folder.h"
 #include "tiny_model.h"
 #include "tiny_network.h"
+#include "tiny_operators.h"
 
 namespace tritium {
 namespace {
@@ -35,6 +37,27 @@ TEST(SavedModel, ANetworkGivesTheSameBits) {
     const auto loaded = load_model(folder / "x.gguf", access);
     EXPECT_EQ(values(engine()->infer(loaded, x)), values(engine()->infer(saved, x)));
   }
+}
+
+TEST(SavedModel, NamesItsCustomOperators) {
+  const TemporaryFolder folder;
+  const TensorSource source;
+  NetworkBuilder builder("outer", {2, 3}, source);
+  const NetworkValue x = builder.custom({builder.input()}, squash_operator(), "0");
+  const NetworkValue flat = builder.flatten(x);
+  const NetworkValue y = builder.custom({flat, builder.flatten(builder.input())}, outer_operator(), "1");
+  const auto saved = builder.build(builder.custom({y}, squash_operator(), "2"));
+  save_model(*saved, folder / "x.gguf");
+  const auto loaded = load_model(folder / "x.gguf");
+  EXPECT_EQ(loaded->graph().describe(), saved->graph().describe());
+  EXPECT_EQ(loaded->output_shape(), (Shape{6, 6}));
+  EngineOptions options;
+  options.custom_operators = {squash_operator(), outer_operator()};
+  const auto samples = random_samples(9, 6);
+  const auto engine = build_engine(options);
+  EXPECT_EQ(values(engine->infer(loaded, samples)), values(engine->infer(saved, samples)));
+  EXPECT_TRUE(contains(error_text<OptimizationError>([&] { tritium::engine()->infer(loaded, samples); }),
+                       "the model uses 'squash', which is not registered with this engine; nothing is"));
 }
 
 TEST(SavedModel, ALanguageModelGivesTheSameBits) {
