@@ -84,7 +84,7 @@ py::array_t<float> to_array(FloatMatrix matrix) {
 // A value of a plan as Python sees it: with its bytes, and by itself.
 struct PlannedValue {
   std::string name;
-  std::string_view storage;
+  std::string storage;
   int64_t width;
   std::optional<int64_t> offset;
   int64_t nbytes;
@@ -101,7 +101,7 @@ std::vector<PlannedValue> planned_values(const ExecutionPlan& plan, const std::v
   std::vector<PlannedValue> values;
   for (PlanValueId id : ids) {
     const PlanValue& value = plan.values[static_cast<size_t>(id)];
-    values.push_back({value.name, storage_name(value.storage), value.width,
+    values.push_back({value.name, std::string(storage_name(value.storage)), value.width,
                       value.offset == kOutsideArena ? std::nullopt : std::optional(value.offset),
                       value.bytes(plan.options.max_tokens)});
   }
