@@ -253,8 +253,9 @@ class ModelCache:
 
         One caller loads, others that come meanwhile wait; what load() raises all of them get, and
         nothing is kept. A model that someone holds, such as a variable or an LLM, is never
-        evicted; an InferenceEngine does not hold the models that it ran. MemoryLimitError if evicting the others does not make room enough; then none is
-        evicted. ModelLoadError if load() asks for its own key.
+        evicted; an InferenceEngine does not hold the models that it ran. MemoryLimitError if
+        evicting the others does not make room enough; then none is evicted. ModelLoadError if
+        load() asks for its own key.
         """
 
     def clear(self) -> None:
