@@ -28,7 +28,7 @@ FORMAT_TOOLS := $(shell sed -n 's/^format = \[\(.*\)\]$$/\1/p' pyproject.toml | 
 # Folders too, so that a file that is removed counts as a change.
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find csrc python third_party \( -name __pycache__ -prune \) -o \( -type f -o -type d \) -print)
-CXX_FILES = $(shell find csrc metal python/src tests/cpp benchmarks -name '*.cpp' -o -name '*.h' 2>/dev/null)
+CXX_FILES = $(shell find csrc metal python/src tests/cpp benchmarks examples -name '*.cpp' -o -name '*.h' 2>/dev/null)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The repository's own settings decide, not those of whoever runs it.

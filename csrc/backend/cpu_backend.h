@@ -49,9 +49,9 @@ class CpuBackend final : public InferenceBackend {
   const kernels::TernaryFormat& format(const PlanOptions& options) const;
   std::shared_ptr<const PackedWeights> packed(const Model& model, const kernels::TernaryFormat& format) const;
   std::shared_ptr<const PackedHead> packed_head(const Model& model, int bits) const;
+  std::byte* network_arena(int64_t bytes);
   // The model's own choice, else that of this backend; nullptr for none.
   PackedCache* cache_of(const Model& model);
-  std::byte* network_arena(int64_t bytes);
 
   ThreadPool threads_;
   const kernels::KernelSet& kernels_;

@@ -15,13 +15,13 @@ class CallQueue {
   void lock() {
     if (is_held_here()) {
       throw BatchProcessingError(
-          "[engine] this call comes from within a call of the same engine, which it would wait for; an operator can "
-          "use "
+          "[engine] this call comes from within a call of the same engine, which it would wait for; an operator uses "
           "another engine");
     }
     mutex_.lock();
     hold();
   }
+  // False if a thread holds it, this one or another.
   bool try_lock() {
     if (is_held_here() || !mutex_.try_lock()) return false;
     hold();

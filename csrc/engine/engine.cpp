@@ -111,7 +111,10 @@ std::shared_ptr<PreparedModel> InferenceEngine::optimize(std::shared_ptr<const M
   try {
     return backend_->optimize_model(model, options);
   } catch (const MemoryLimitError&) {
-    if (inferred_.empty()) throw;
+    const MemoryEstimate needed = backend_->plan(*model, options).memory;
+    const bool fits_alone = static_cast<size_t>(needed.arena + needed.outputs) <= pool_->working_stats().limit &&
+                            static_cast<size_t>(needed.total()) <= pool_->stats().limit;
+    if (inferred_.empty() || !fits_alone) throw;
   }
   inferred_.clear();
   backend_->trim();

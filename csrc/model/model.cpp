@@ -11,12 +11,15 @@ namespace tritium {
 namespace {
 
 StoredTensor scales_tensor(const TernaryWeight& weight) {
-  const auto scales = std::make_shared<const std::vector<float>>(
-      weight.row_scales.empty() ? std::vector<float>{*weight.stored_scale} : weight.row_scales);
+  const bool one = weight.row_scales.empty();
+  const auto scales =
+      std::make_shared<const std::vector<float>>(one ? std::vector<float>{*weight.stored_scale} : weight.row_scales);
   const auto bytes = std::as_bytes(std::span(*scales));
+  Shape shape = {one ? 1 : weight.rows};
+  if (weight.groups > 1) shape.push_back(weight.groups);
   return {.name = weight.tensor.name + "_scale",
           .dtype = DType::kF32,
-          .shape = weight.groups > 1 ? Shape{weight.rows, weight.groups} : Shape{static_cast<int64_t>(scales->size())},
+          .shape = std::move(shape),
           .file = MappedFile::lend(bytes, scales, "memory"),
           .offset = 0,
           .bytes = bytes.size()};

@@ -267,7 +267,7 @@ void bind_inference_engine(py::module_& module) {
             const std::span<const float> in(x.data(), static_cast<size_t>(x.size()));
             const std::span<float> out(y.mutable_data(), static_cast<size_t>(y.size()));
             {
-              py::gil_scoped_release release;
+              const ReleasedInterpreter released;
               engine.infer(std::move(model), in, out);
             }
             return y;

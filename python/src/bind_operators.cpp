@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cstring>
+#include <optional>
 
 #include "base/error.h"
 #include "bindings.h"
@@ -26,7 +27,8 @@ std::string one_line(const py::error_already_set& error) {
 
 // What call() gives, with the interpreter held. An exception is nested in one whose text is short.
 auto with_interpreter(const auto& call) {
-  const py::gil_scoped_acquire acquire;
+  std::optional<py::gil_scoped_acquire> interpreter;
+  take_interpreter([&] { interpreter.emplace(); });
   try {
     return call();
   } catch (const py::error_already_set& error) {

@@ -3,10 +3,45 @@
 
 #include <pybind11/pybind11.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
+
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#endif
 
 namespace tritium::python {
+
+// Takes the interpreter by acquire(). Python before 3.14 ends a thread that asks for it while the process ends, and
+// does so by unwinding its stack, which destructors must not let happen. Such a thread waits for the end instead.
+template <class Acquire>
+void take_interpreter(Acquire&& acquire) {
+#ifdef __GLIBCXX__
+  try {
+    acquire();
+  } catch (const abi::__forced_unwind&) {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
+#else
+  acquire();
+#endif
+}
+
+// The interpreter is free for other threads while this lives.
+class ReleasedInterpreter {
+ public:
+  ReleasedInterpreter() : state_(PyEval_SaveThread()) {}
+  ~ReleasedInterpreter() {
+    take_interpreter([this] { PyEval_RestoreThread(state_); });
+  }
+  ReleasedInterpreter(const ReleasedInterpreter&) = delete;
+  ReleasedInterpreter& operator=(const ReleasedInterpreter&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
 
 // An object of Python's that threads without the interpreter share: whoever drops it last takes the interpreter for it.
 template <class T>

@@ -32,6 +32,7 @@ from .errors import (
 )
 from .items import ItemResult
 from .llm import LLM
+from .loaders.torch_modules import from_torch
 from .model import LanguageModel, Model, load
 from .model_loader import ModelLoader
 from .network import build_model
@@ -82,6 +83,7 @@ __all__ = [
     "__version__",
     "build_model",
     "devices",
+    "from_torch",
     "layers",
     "load",
     "measure_perplexity",

@@ -7,7 +7,7 @@ copied, so they must not be changed while it is in use.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -45,6 +45,9 @@ class BitLinear:
 
     weight: (outputs, inputs), integers -1, 0 or 1, or floats. Integers need a scale. Floats are
     masters: their mean magnitude is the scale, and W / scale, rounded and clipped, the weights.
+    packed_outputs: the number of outputs where integers are packed as transformers packs them,
+    uint8 (ceil(outputs / 4), inputs): bits 2i and 2i + 1 of byte [r, k] are 1 + the weight of
+    output i * ceil(outputs / 4) + r.
     scale: a number, one for each output, (outputs,), or one for each of several equal groups of the
     inputs of an output, (outputs, groups); greater than 0. scale_direction: whether it multiplies
     the sum ("multiply") or divides it ("divide"). bias: floats (outputs,), added after the scale.
@@ -56,6 +59,7 @@ class BitLinear:
     bias: ArrayLike | None = None
     scale_direction: Literal["multiply", "divide"] = "multiply"
     norm: RMSNorm | None = None
+    packed_outputs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,7 @@ class Flatten:
 class Residual:
     """x + layers(x). The layers must give samples of the shape that they take."""
 
-    layers: Sequence[Layer]
+    layers: Sequence[Layer] | Mapping[str, Layer]  # as for build_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +120,7 @@ class Custom:
     """
 
     operator: CustomOperator
-    branches: Sequence[Sequence[Layer]] = ((),)
+    branches: Sequence[Sequence[Layer] | Mapping[str, Layer]] = ((),)
 
 
 Layer: TypeAlias = (

@@ -40,9 +40,9 @@ class LLM:
 
     source_or_model: a folder, a hub id, a loaded Model, or None for the bundled model. device:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
-    most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
-    engine allocates, or a text such as "4GB". max_sequences: answers that can be in the making at
-    once; more have to wait.
+    most 4096. threads: default the performance cores. memory_pool_size, memory_limit: bytes of
+    working memory and of everything that the engine allocates, as in InferenceEngine.
+    max_sequences: answers that can be in the making at once; more have to wait.
     optimization_level: "none", "basic" or "aggressive", ternary_format: "auto", "2bit" or "1.6bit",
     as in InferenceEngine.
     cache_dir, max_cache_size: the packed weights of large models, as in `InferenceEngine`.
@@ -65,6 +65,7 @@ class LLM:
         *,
         context_size: int | None = None,
         threads: int | None = None,
+        memory_pool_size: int | str = "512MB",
         memory_limit: int | str | None = None,
         max_sequences: int = 8,
         optimization_level: str = "basic",
@@ -79,6 +80,7 @@ class LLM:
         self._engine = InferenceEngine(
             device,
             threads=threads,
+            memory_pool_size=memory_pool_size,
             memory_limit=memory_limit,
             optimization_level=optimization_level,
             ternary_format=ternary_format,

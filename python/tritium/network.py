@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,14 +33,17 @@ _ACTIVATIONS = {ReLU: "relu", ReLU2: "relu2", SiLU: "silu", GELU: "gelu"}
 
 
 def build_model(
-    layers: Sequence[Layer], *, input_shape: Sequence[int], name: str = "network"
+    layers: Sequence[Layer] | Mapping[str, Layer],
+    *,
+    input_shape: Sequence[int],
+    name: str = "network",
 ) -> Model:
     """A model of layers that run one after the other, for `InferenceEngine.infer`.
 
     input_shape: that of one sample, of float32, without the batch. In messages and plans, layers
-    are named by their places, "0", "1", "2.0" for the first one in a Residual, "2.1.0" in the
-    second branch of a Custom, and tensors "0.weight". Arrays are lent to the model where their type
-    and order allow it (tritium.layers).
+    have the names that a mapping gives them, or else those of their places, "0", "1", "2.0" for the
+    first one in a Residual, "2.1.0" in the second branch of a Custom, and tensors "0.weight".
+    Arrays are lent to the model where their type and order allow it (tritium.layers).
 
     ModelLoadError if shapes do not fit each other or a weight cannot be what it is said to be. What
     only reading all weights can tell, such as a weight of 2, is found when an engine first uses the
@@ -60,10 +63,15 @@ class _Network:
         self.builder = _core.NetworkBuilder(name, list(input_shape), self._source)
 
     def add_all(
-        self, layers: Sequence[Layer], x: _core.NetworkValue, prefix: str
+        self,
+        layers: Sequence[Layer] | Mapping[str, Layer],
+        x: _core.NetworkValue,
+        prefix: str,
     ) -> _core.NetworkValue:
-        for place, layer in enumerate(layers):
-            x = self._add(layer, x, f"{prefix}{place}")
+        if not isinstance(layers, Mapping):
+            layers = {f"{prefix}{place}": layer for place, layer in enumerate(layers)}
+        for name, layer in layers.items():
+            x = self._add(layer, x, name)
         return x
 
     def _add(self, layer: Layer, x: _core.NetworkValue, name: str) -> _core.NetworkValue:
@@ -103,19 +111,28 @@ class _Network:
         if layer.norm is not None:
             x = self._add(layer.norm, x, f"{name}.norm")
         weight = np.asarray(layer.weight)
+        if layer.packed_outputs is not None and weight.dtype != np.uint8:
+            raise ModelLoadError(
+                f"[layers] {name}: packed weights must be uint8, got {weight.dtype}"
+            )
         trits = weight.dtype.kind in "iu"
-        if trits and layer.scale is not None:
-            outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
-            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
-        elif not trits and layer.scale is None:
-            weight = _floats(weight, name)
-            outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
-        else:
+        if trits == (layer.scale is None):
             needed = "trits need a scale" if trits else "masters bring their own scale, their mean"
             given = "none" if trits else "one"
             raise ModelLoadError(
                 f"[layers] {name}: weights of {weight.dtype} and {given} given; {needed}"
             )
+        if layer.packed_outputs is not None:
+            packed = np.ascontiguousarray(weight)
+            self._lend_matrix(f"{name}.weight", packed, "ternary_stripes")
+            outputs = layer.packed_outputs
+        elif trits:
+            outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
+        else:
+            weight = _floats(weight, name)
+            outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
+        if layer.scale is not None:
+            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
         self._lend_bias(name, layer.bias)
         return self.builder.ternary_linear(x, name, outputs, layer.scale_direction)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,10 @@ class FakeQuantisedBitLinear(nn.Linear):
         x = (x * (127 / absmax)).round().clamp(-128, 127) * (absmax / 127)
         return nn.functional.linear(x, weight, self.bias)
 
+    def tritium_layers(self) -> Sequence[layers.Layer]:
+        bias = None if self.bias is None else self.bias.detach()
+        return [layers.BitLinear(self.weight.detach(), bias=bias)]
+
 
 class Residual(nn.Module):
     def __init__(self, *inner: nn.Module) -> None:
@@ -34,31 +40,15 @@ class Residual(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.inner(x)
 
-
-def ours(module: nn.Module) -> layers.Layer:
-    """The same layer for Tritium."""
-    array = {name: value.detach().numpy() for name, value in module.named_parameters(recurse=False)}
-    match module:
-        case FakeQuantisedBitLinear():
-            return layers.BitLinear(array["weight"], bias=array.get("bias"))
-        case nn.Linear():
-            return layers.Linear(array["weight"], array.get("bias"))
-        case nn.LayerNorm():
-            return layers.LayerNorm(array["weight"], array["bias"], module.eps)
-        case nn.RMSNorm():
-            return layers.RMSNorm(array["weight"], module.eps)
-        case Residual():
-            return layers.Residual([ours(layer) for layer in module.inner])
-        case nn.Flatten():
-            return layers.Flatten()
-    return getattr(layers, type(module).__name__)()
+    def tritium_layers(self) -> Sequence[layers.Layer]:
+        return [layers.Residual([self.inner])]
 
 
 def compare(network: nn.Sequential, x: torch.Tensor, tolerance: float) -> None:
     with torch.no_grad():
         expected = network(x).numpy()
     shape = tuple(x.shape[1:])
-    model = tritium.build_model([ours(layer) for layer in network], input_shape=shape)
+    model = tritium.from_torch(network, input_shape=shape)
     got = tritium.InferenceEngine().infer(model, x)
     assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
 
@@ -95,7 +85,7 @@ def test_norms_residuals_and_softmax_agree_with_pytorch(seed: int) -> None:
 @pytest.mark.parametrize("module", [nn.GELU(), nn.SiLU(), nn.ReLU(), nn.Softmax(dim=-1)], ids=str)
 def test_functions_agree_with_pytorch_in_double_precision(module: nn.Module) -> None:
     x = torch.linspace(-12, 12, 4001)
-    model = tritium.build_model([ours(module)], input_shape=(4001,))
+    model = tritium.from_torch(module, input_shape=(4001,))
     got = tritium.InferenceEngine().infer(model, x)
     expected = module(x.double()).numpy()
     # PyTorch cancels in the tail of GELU, even in double precision.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import weakref
 from collections.abc import Callable
@@ -428,6 +431,28 @@ def test_an_engine_keeps_its_operators() -> None:
     model = model_of(CustomOperator("own", lambda x: x))
     gc.collect()
     assert engine.infer(model, np.ones(6)).tolist() == [2] * 6
+
+
+def test_threads_that_end_with_the_process_end_it_quietly() -> None:
+    code = """
+        import threading, time
+        import numpy as np
+        import tritium
+
+        operator = tritium.CustomOperator("slow", lambda x: np.tanh(x))
+        engine = tritium.InferenceEngine(threads=2, custom_operators=[operator])
+        model = tritium.build_model([tritium.layers.Custom(operator)], input_shape=(6,))
+        def work():
+            while True:
+                engine.infer(model, np.ones((100, 6)))
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(0.2)
+        print("done", flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")

@@ -95,7 +95,7 @@ def test_the_builder_says_every_option_of_the_engine() -> None:
         if name in ("build", "__init__", "_set"):
             continue
         given = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
-        method(*(None for _ in given))
+        method(*(() for _ in given))
     assert set(builder._options) == keywords
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Sequence
@@ -508,6 +509,37 @@ def test_a_network_is_no_language_model(engine: tritium.InferenceEngine) -> None
         engine.core.infer_samples(tritium.load().core, np.zeros(3, F32))
     with pytest.raises(tritium.BatchProcessingError, match="has no context; context_size 5"):
         engine.plan(model, context_size=5)
+
+
+@pytest.mark.parametrize("outputs", [1, 4, 6, 9])
+def test_packed_weights_are_those_that_they_hold(
+    engine: tritium.InferenceEngine, outputs: int
+) -> None:
+    trits = Random(1).trits(outputs, 24)
+    stripe = -(-outputs // 4)
+    packed = np.zeros((stripe, 24), np.uint8)
+    for row, codes in enumerate(trits + 1):
+        packed[row % stripe] |= (codes << 2 * (row // stripe)).astype(np.uint8)
+    x = Random(2).floats(5, 24)
+    plain = tritium.build_model([BitLinear(trits, 0.5)], input_shape=(24,))
+    model = tritium.build_model([BitLinear(packed, 0.5, packed_outputs=outputs)], input_shape=(24,))
+    np.testing.assert_array_equal(engine.infer(model, x), engine.infer(plain, x))
+
+
+def test_a_mapping_names_its_layers() -> None:
+    layers = {"hidden": mlp()[0], "again": Residual({"gate": ReLU()})}
+    model = tritium.build_model(layers, input_shape=(24,))
+    plan = tritium.InferenceEngine(threads=1).plan(model).describe()
+    assert all(name in plan for name in ("hidden", "again", "gate"))
+    wrong = {"hidden": BitLinear(np.zeros((4, 23), np.int8), 1)}
+    with pytest.raises(tritium.ModelLoadError, match=r"hidden\.weight"):
+        tritium.build_model(wrong, input_shape=(24,))
+
+
+def test_modules_of_pytorch_need_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(tritium.ModelLoadError, match="PyTorch is needed and cannot be imported"):
+        tritium.from_torch(object(), input_shape=(4,))
 
 
 def test_the_memory_limit_holds_for_networks() -> None:

@@ -71,6 +71,24 @@ TEST(CustomOperatorEngine, ACallFromWithinACallIsAnErrorAndOneOfAnotherEngineIsN
   EXPECT_EQ(infer(*outer, network_of(op), x), expected);
 }
 
+TEST(CallQueue, IsTakenByOneThreadOnce) {
+  CallQueue queue;
+  ASSERT_TRUE(queue.try_lock());
+  EXPECT_FALSE(queue.try_lock());
+  EXPECT_TRUE(contains(error_text<BatchProcessingError>([&] { queue.lock(); }), "from within a call"));
+  bool taken = true;
+  std::thread([&] { taken = queue.try_lock(); }).join();
+  EXPECT_FALSE(taken);
+  queue.unlock();
+  std::thread([&] {
+    queue.lock();
+    queue.unlock();
+    taken = queue.try_lock();
+    queue.unlock();
+  }).join();
+  EXPECT_TRUE(taken);
+}
+
 TEST(CustomOperatorEngine, CallsFromSeveralThreadsRunTheOperatorOneByOne) {
   std::atomic<int> inside{0}, most{0}, different{0};
   const CustomOperator op = operator_that("alone", [&](std::span<const TensorView> inputs, const auto& output) {

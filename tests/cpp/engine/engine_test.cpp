@@ -1,6 +1,9 @@
 // Engines: how they are built, what they keep of several models, and that they go on after every error.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "engine/engine_builder.h"
 #include "engine/session.h"
 #include "error_text.h"
@@ -156,6 +159,47 @@ TEST(InferenceEngine, IdleModelsMakeRoomWhereMemoryIsShort) {
     EXPECT_EQ(infer(*engine, second.model, x), b);
     EXPECT_EQ(engine->memory_usage().models.size(), 1u);
   }
+}
+
+TEST(InferenceEngine, AModelThatNeverFitsDrivesNoOtherOut) {
+  const OwnedNetwork network(1);
+  MemoryTensors tensors;
+  tensors.bit_linear("a", 3000, 30);
+  tensors.bit_linear("b", 30, 3000);
+  NetworkBuilder builder("wide", {30}, tensors.source);
+  const auto wide = builder.build(builder.ternary_linear(builder.ternary_linear(builder.input(), "a", 3000), "b", 30));
+  const auto engine = InferenceEngine::builder().threads(1).memory_limit("60kB").build();
+  infer(*engine, network.model, random_samples(3, kInputs));
+  EXPECT_TRUE(
+      contains(error_text<MemoryLimitError>([&] { engine->infer(wide, std::vector<float>(30)); }), "'wide' needs "));
+  EXPECT_EQ(engine->memory_usage().models.size(), 1u);
+}
+
+TEST(InferenceEngine, AnswersAndForgetsWhileOthersInfer) {
+  const auto engine = InferenceEngine::builder().threads(2).build();
+  const OwnedNetwork networks[] = {OwnedNetwork(1), OwnedNetwork(2)};
+  const auto x = random_samples(40, kInputs);
+  const std::vector<float> expected[] = {infer(*engine, networks[0].model, x), infer(*engine, networks[1].model, x)};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (size_t i = 0; i < 2; ++i) {
+    callers.emplace_back([&, i] {
+      for (int round = 0; round < 50; ++round) wrong += infer(*engine, networks[i].model, x) != expected[i];
+    });
+    callers.emplace_back([&, i] {
+      for (int round = 0; round < 50; ++round) {
+        const MemoryUsage usage = engine->memory_usage();
+        wrong += usage.models.size() > 2 || usage.total.active < usage.pool.active;
+        if (round % 10 == 0) engine->release(*networks[i].model);
+        if (round % 20 == 0) engine->release_all();
+      }
+    });
+    callers.emplace_back([&] {
+      for (uint32_t round = 0; round < 20; ++round) infer(*engine, OwnedNetwork(round).model, x);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(InferenceEngine, GoesOnAfterEveryKindOfError) {
