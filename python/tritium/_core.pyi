@@ -252,9 +252,10 @@ class ModelCache:
         """The model of a key; if there is none, what load() returns, a `tritium.Model`.
 
         One caller loads, others that come meanwhile wait; what load() raises all of them get, and
-        nothing is kept. A model that someone holds, such as a variable or an engine, is never
-        evicted. MemoryLimitError if evicting the others does not make room enough; then none is
-        evicted. ModelLoadError if load() asks for its own key.
+        nothing is kept. A model that someone holds, such as a variable or an LLM, is never
+        evicted; an InferenceEngine does not hold the models that it ran. MemoryLimitError if
+        evicting the others does not make room enough; then none is evicted. ModelLoadError if
+        load() asks for its own key.
         """
 
     def clear(self) -> None:

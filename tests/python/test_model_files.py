@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tritium
+from chat_folders import write_chat_folder
 from tritium.layers import (
     GELU,
     BitLinear,
@@ -89,7 +90,7 @@ def test_a_network_can_be_saved_again_from_its_file_and_over_it(tmp_path, engine
     assert [file.name for file in tmp_path.iterdir()] == ["digits.gguf"]
 
 
-def test_a_language_model_gives_the_same_text_and_chat(tmp_path):
+def test_a_language_model_gives_the_same_text(tmp_path):
     demo = tritium.load()
     demo.save(tmp_path / "demo.gguf")
     loaded = tritium.load(tmp_path / "demo.gguf")
@@ -98,16 +99,22 @@ def test_a_language_model_gives_the_same_text_and_chat(tmp_path):
     assert loaded.eos_token_ids == demo.eos_token_ids
     assert loaded.bos_token_id == demo.bos_token_id
     assert loaded.generation_config == demo.generation_config
-    question = [{"role": "user", "content": "Hello! Who are you?"}]
     with tritium.LLM(demo) as expected, tritium.LLM(str(tmp_path / "demo.gguf")) as llm:
         prompt = "Once upon a time"
         assert (
             llm.generate(prompt, max_tokens=20).token_ids
             == expected.generate(prompt, max_tokens=20).token_ids
         )
+
+
+def test_a_chat_template_goes_along(tmp_path):
+    folder = write_chat_folder(tmp_path / "model")
+    tritium.load(folder).save(tmp_path / "chat.gguf")
+    question = [{"role": "user", "content": "Hello! Who are you?"}]
+    with tritium.LLM(folder) as expected, tritium.LLM(tmp_path / "chat.gguf") as llm:
+        assert "chat.gguf" in llm.chat_format.source
         answer, same = llm.chat(question, max_tokens=12), expected.chat(question, max_tokens=12)
         assert (answer.text, answer.token_ids) == (same.text, same.token_ids)
-        assert "demo.gguf" in llm.chat_format.source
 
 
 @pytest.mark.parametrize(
