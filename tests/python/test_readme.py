@@ -15,7 +15,10 @@ from chat_folders import write_chat_folder
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *(ROOT / "docs" / name for name in ("chat.md", "benchmarks.md", "networks.md"))]
+PAGES = [
+    README,
+    *(ROOT / "docs" / f"{name}.md" for name in ("chat", "benchmarks", "networks", "batching")),
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -91,5 +94,6 @@ def test_the_commands_run(command, environment, folder):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_links_lead_to_files(page):
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8"))
+    prose = BLOCK.sub("", page.read_text("utf-8"))
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", prose)
     assert all((page.parent / target).exists() for target in targets), targets
