@@ -4,10 +4,11 @@
 #   make test            Python and C++ tests
 #   make test-oracles    comparison with PyTorch and transformers, in .venv-oracles
 #   make asan            C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make tsan            C++ tests under ThreadSanitizer
+#   make tsan            C++ tests of what threads share under ThreadSanitizer
 #   make test-aarch64    C++ tests of the NEON sets, cross-compiled, under qemu (Debian: g++-aarch64-linux-gnu qemu-user
 #                        libgtest-dev)
 #   make bench           C++ benchmarks
+#   make bench-compare BASE=<rev>   whether NEW (default HEAD) is slower than BASE or takes more memory
 #   make format          format C++ and Python; make check-format only looks
 #   make clean           remove what was built; make distclean also the environments
 
@@ -34,7 +35,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-python test-cpp test-oracles test-aarch64 asan tsan bench format check-format clean distclean
+.PHONY: demo test test-python test-cpp test-oracles test-aarch64 asan tsan bench bench-compare format check-format clean distclean
 
 demo: $(VENV)/.installed
 	$(BIN)/tritium run "$(PROMPT)"
@@ -55,8 +56,9 @@ test-oracles: $(ORACLES)/.installed
 asan: build/asan/.built
 	ctest --preset asan --parallel $(JOBS)
 
+# Where threads meet. A sampler belongs to one thread, and its tests are long.
 tsan: build/tsan/.built
-	ctest --preset tsan --parallel $(JOBS)
+	ctest --preset tsan --parallel $(JOBS) --label-regex '^(base|memory|backend|engine)$$' --exclude-regex 'Sampler\.'
 
 # A processor for each set; on each, the sets that it has must pass and the others be skipped. The tests of the self-check
 # itself are slow there and run natively.
@@ -79,6 +81,26 @@ bench: $(VENV)/.tools
 	@for program in build/release/benchmarks/*; do \
 	  if [ -f "$$program" ] && [ -x "$$program" ]; then echo "== $$program"; "$$program" || exit 1; fi; \
 	done
+
+# Each side is a worktree that stays, so that the next comparison compiles only what differs.
+BASE ?= HEAD~1
+NEW ?= HEAD
+REVISION_base = $(BASE)
+REVISION_new = $(NEW)
+
+bench-compare: compare-base compare-new
+	$(BIN)/python benchmarks/compare.py build/compare/base build/compare/new
+
+compare-%: FORCE $(VENV)/.tools
+	@$(BIN)/python $(PIP_INSTALL) numpy
+	@git worktree prune
+	@test -e build/compare/$*/.git || git worktree add --quiet --detach build/compare/$* HEAD
+	git -C build/compare/$* checkout --quiet --force --detach "$$(git rev-parse --verify '$(REVISION_$*)^{commit}')"
+	cmake -S build/compare/$* -B build/compare/$*/build/compare -G Ninja -DCMAKE_BUILD_TYPE=Release \
+	  -DTRITIUM_BUILD_TESTS=OFF -DTRITIUM_BUILD_BENCHMARKS=ON -DTRITIUM_BUILD_PYTHON=ON \
+	  -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/build/compare/$*/python/tritium \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	cmake --build build/compare/$*/build/compare --parallel $(JOBS)
 
 format: $(VENV)/.format-tools
 	$(BIN)/clang-format -i $(CXX_FILES)

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/measure_limits.h"
 #include "base/thread_pool.h"
 #include "kernels/dispatch.h"
 #include "kernels/multiply_peak.h"
@@ -28,6 +29,7 @@ using namespace tritium::kernels;
 
 constexpr int kRounds = 15;
 constexpr size_t kPoolBytes = size_t{384} << 20;
+constexpr size_t kReadBytes = size_t{128} << 20;  // of a measurement of the limit
 constexpr size_t kHugePage = size_t{2} << 20;
 
 uint64_t next_random(uint64_t& state) {
@@ -57,21 +59,15 @@ const uint8_t* pool() {
   return bytes;
 }
 
-// Places of the pool, one after the other.
-class Cold {
- public:
-  explicit Cold(int64_t bytes) : bytes_(bytes) {}
-  const uint8_t* next() {
-    if (offset_ + bytes_ > static_cast<int64_t>(kPoolBytes)) offset_ = 0;
-    const uint8_t* place = pool() + offset_;
-    offset_ += bytes_;
-    return place;
-  }
-
- private:
-  int64_t bytes_;
-  int64_t offset_ = 0;
-};
+// The next so many bytes of the pool. All who read it share one walk through it, so that nobody finds in a cache what
+// another has just read.
+const uint8_t* next_cold(int64_t bytes) {
+  static int64_t offset = 0;
+  if (offset + bytes > static_cast<int64_t>(kPoolBytes)) offset = 0;
+  const uint8_t* place = pool() + offset;
+  offset += bytes;
+  return place;
+}
 
 ThreadPool& threads_of(int count) {
   static std::map<int, std::unique_ptr<ThreadPool>> pools;
@@ -90,33 +86,6 @@ double seconds_of(Work&& work) {
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
-}
-
-// Plain reads, with or without a prefetch kAhead bytes ahead.
-template <int64_t kAhead>
-void read_words(const uint8_t* bytes, int64_t count) {
-  uint64_t sums[8] = {};
-  for (int64_t i = 0; i < count; i += 64) {
-#if defined(__GNUC__)
-    if constexpr (kAhead > 0) __builtin_prefetch(bytes + i + kAhead);
-#endif
-    uint64_t words[8];
-    std::memcpy(words, bytes + i, 64);
-    for (int j = 0; j < 8; ++j) sums[j] += words[j];
-  }
-  benchmark::DoNotOptimize(sums);
-}
-
-template <int64_t kAhead>
-double read_rate(ThreadPool& threads) {
-  constexpr int64_t kBytes = int64_t{64} << 20;
-  static Cold cold(kBytes);
-  const uint8_t* bytes = cold.next();
-  return kBytes / seconds_of([&] {
-           threads.parallel_for(kBytes / 64, [&](int64_t begin, int64_t end, int) {
-             read_words<kAhead>(bytes + 64 * begin, 64 * (end - begin));
-           });
-         });
 }
 
 double multiply_rate(ThreadPool& threads, const MultiplyPeak& peak) {
@@ -140,11 +109,11 @@ void measure(benchmark::State& state, ThreadPool& threads, const KernelSet& set,
   const auto calls = static_cast<int64_t>(
       std::max(1.0, std::min(kBytes / amount.bytes, kMultiplyAdds * threads.size() / amount.multiply_adds)));
   const MultiplyPeak& peak = *find_multiply_peak(set.name);
-  std::vector<double> rates, plain, ahead, peaks;
+  std::vector<double> rates, reads, peaks;
   call();
   for (auto _ : state) {
-    plain.push_back(read_rate<0>(threads));
-    ahead.push_back(read_rate<4096>(threads));
+    const auto* cold = reinterpret_cast<const std::byte*>(next_cold(kReadBytes));
+    reads.push_back(measure_read_rate(threads, {cold, kReadBytes}, 1));
     peaks.push_back(multiply_rate(threads, peak));
     const double seconds = seconds_of([&] {
                              for (int64_t i = 0; i < calls; ++i) call();
@@ -153,7 +122,7 @@ void measure(benchmark::State& state, ThreadPool& threads, const KernelSet& set,
     state.SetIterationTime(seconds);
     rates.push_back(1 / seconds);
   }
-  const double rate = median(rates), read = std::max(median(plain), median(ahead)), multiply = median(peaks);
+  const double rate = median(rates), read = median(reads), multiply = median(peaks);
   const double bytes = amount.bytes * rate, multiply_adds = amount.multiply_adds * rate;
   state.counters["GB/s"] = bytes * 1e-9;
   state.counters["%read"] = 100 * bytes / read;
@@ -176,11 +145,10 @@ void bench_ternary(benchmark::State& state, const KernelSet& set, const TernaryF
   }
   // Tiles of tokens and panels as the CPU backend has them.
   const int64_t tile_tokens = std::min<int64_t>(tokens, 128), tile_panels = 8192 / kPanelRows / tile_tokens / 4 * 4;
-  Cold cold(panels * bytes);
   const auto product = tokens == 1 ? format.gemv : format.gemm;
   measure(
       state, threads, set, {static_cast<double>(panels * bytes), static_cast<double>(rows * columns * tokens)}, [&] {
-        const uint8_t* weights = cold.next();
+        const uint8_t* weights = next_cold(panels * bytes);
         threads.parallel_for(panels, [&](int64_t begin, int64_t end, int) {
           alignas(64) int32_t acc[8192];
           for (int64_t panel = begin; panel < end; panel += tile_panels) {
@@ -199,10 +167,9 @@ void bench_dense(benchmark::State& state, const KernelSet& set, Element element,
   ThreadPool& threads = threads_of(count);
   const int64_t row_bytes = kColumns * (element == Element::kF32 ? 4 : 2);
   std::vector<float> x(static_cast<size_t>(tokens * kColumns), 0.5f), y(static_cast<size_t>(tokens * kRows));
-  Cold cold(kRows * row_bytes);
   measure(state, threads, set, {static_cast<double>(kRows * row_bytes), static_cast<double>(kRows * kColumns * tokens)},
           [&] {
-            const uint8_t* weights = cold.next();
+            const uint8_t* weights = next_cold(kRows * row_bytes);
             threads.parallel_for(kRows, [&](int64_t begin, int64_t end, int) {
               set.dense_matmul({weights + begin * row_bytes, element, kColumns, end - begin, x.data(), tokens,
                                 y.data() + begin, kRows});

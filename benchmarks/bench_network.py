@@ -1,18 +1,19 @@
 """What a call from Python costs: the network of benchmarks/bench_network.cpp, 512 -> 1024 -> 512,
-1,048,576 ternary weights, through InferenceEngine.infer.
+1,048,576 ternary weights, through InferenceEngine.infer and infer_batch.
 
-    python benchmarks/bench_network.py [--threads 2] [--core build/dev/benchmarks/bench_network]
+    python benchmarks/bench_network.py [--threads 2] [--core build/release/benchmarks/bench_network]
 
-Prints, for each batch, the median time of a call from Python and inferences a second; with --core,
-also the time of the same work in C++, measured by that program in turn, and the difference. The
-result is checked against numpy first.
+Prints, for each batch, the time of a call from Python, inferences a second, and their share of
+what the integer units can do at most, measured in the same run with the same threads; with --core,
+also the time of the same work in C++, measured by that program in turn, and the difference. Of both
+the fastest round counts, which other work on the machine disturbed least. The line "32 x 1" is a
+list of 32 samples given to infer_batch. Results are checked against numpy first.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -26,14 +27,16 @@ import tritium
 from tritium.layers import BitLinear, ReLU
 
 BATCHES = [1, 8, 16, 32, 64, 256]
-SECONDS = 0.2  # of one round of one batch
+ITEMS = 32  # of the list for infer_batch
+WEIGHTS = 2 * 512 * 1024
+SECONDS = 0.1  # of one round of one batch
 SCALE = np.float32(0.03)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--core", type=Path, help="the program bench_network")
     arguments = parser.parse_args()
 
@@ -47,44 +50,55 @@ def main() -> None:
     x = random.standard_normal((max(BATCHES), 512)).astype(np.float32)
     check(engine.infer(model, x), x, first, second)
 
-    python: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-    core: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+    calls: dict[str, tuple[int, Callable[[], Any]]] = {
+        str(batch): (batch, partial(engine.infer, model, x[0] if batch == 1 else x[:batch]))
+        for batch in BATCHES
+    }
+    calls[f"{ITEMS} x 1"] = (ITEMS, partial(engine.infer_batch, model, list(x[:ITEMS])))
+    python: dict[str, list[float]] = {name: [] for name in calls}
+    core: dict[str, list[float]] = {name: [] for name in calls}
+    share: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(arguments.rounds):
-        for batch in BATCHES:
-            samples = x[0] if batch == 1 else x[:batch]
-            python[batch].append(seconds_a_call(partial(engine.infer, model, samples)))
-            if arguments.core:
-                core[batch].append(seconds_in_core(arguments.core, arguments.threads, batch))
+        for name, (batch, call) in calls.items():
+            seconds = seconds_a_call(call)
+            peak = engine.core.measure_limits(1 << 20).multiply_adds_per_second
+            python[name].append(seconds)
+            share[name].append(batch * WEIGHTS / seconds / peak)
+        if arguments.core:
+            seconds_of = seconds_in_core(arguments.core, arguments.threads)
+            for name, (batch, _) in calls.items():
+                core[name].append(seconds_of[batch])
 
-    print(f"kernel set {engine.kernel_set}, {engine.threads} threads; medians of", end=" ")
-    print(f"{arguments.rounds} rounds")
-    print("batch  Python us  inferences/s   C++ us  more us   more")
-    for batch in BATCHES:
-        ours = statistics.median(python[batch])
-        line = f"{batch:>5} {ours * 1e6:>10.2f} {batch / ours:>13,.0f}"
-        if core[batch]:
-            theirs = statistics.median(core[batch])
+    print(f"kernel set {engine.kernel_set}, {engine.threads} threads; ", end="")
+    print(f"the fastest of {arguments.rounds} rounds")
+    print(" batch  Python us  inferences/s  of peak   C++ us  more us   more")
+    for name, (batch, _) in calls.items():
+        ours = min(python[name])
+        line = f"{name:>6} {ours * 1e6:>10.2f} {batch / ours:>13,.0f} {max(share[name]):>8.1%}"
+        if arguments.core:
+            theirs = min(core[name])
             line += f" {theirs * 1e6:>8.2f} {(ours - theirs) * 1e6:>8.2f} {ours / theirs - 1:>6.1%}"
         print(line)
 
 
 def seconds_a_call(call: Callable[[], Any]) -> float:
-    """Median over short series of calls."""
+    """Mean over a round."""
     call()
-    times, end = [], time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
-        start = time.perf_counter()
+    calls, start = 0, time.perf_counter()
+    while (passed := time.perf_counter() - start) < SECONDS:
         for _ in range(10):
             call()
-        times.append((time.perf_counter() - start) / 10)
-    return statistics.median(times)
+        calls += 10
+    return passed / calls
 
 
-def seconds_in_core(program: Path, threads: int, batch: int) -> float:
+def seconds_in_core(program: Path, threads: int) -> dict[int, float]:
+    """By batch the mean over a round."""
+    batches = "|".join(map(str, BATCHES))
     done = subprocess.run(
         [
             program,
-            f"--benchmark_filter=threads:{threads}/samples:{batch}/",
+            f"--benchmark_filter=threads:{threads}/samples:({batches})/",
             f"--benchmark_min_time={SECONDS}",
             "--benchmark_format=json",
         ],
@@ -92,7 +106,8 @@ def seconds_in_core(program: Path, threads: int, batch: int) -> float:
         text=True,
         check=True,
     )
-    return json.loads(done.stdout)["benchmarks"][0]["real_time"] * 1e-6
+    times = [run["real_time"] * 1e-6 for run in json.loads(done.stdout)["benchmarks"]]
+    return dict(zip(BATCHES, times, strict=True))
 
 
 def check(y: np.ndarray, x: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:

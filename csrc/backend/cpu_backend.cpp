@@ -14,32 +14,38 @@
 #include "plan/build_plan.h"
 
 namespace tritium {
-namespace {
 
 class CpuModel final : public PreparedModel {
  public:
-  CpuModel(std::shared_ptr<const PackedWeights> weights, std::shared_ptr<const PackedHead> head, ExecutionPlan plan)
-      : weights_(std::move(weights)), head_(std::move(head)), plan_(std::move(plan)) {
+  CpuModel(std::shared_ptr<const Model> model, std::shared_ptr<const PackedWeights> weights,
+           std::shared_ptr<const PackedHead> head, ExecutionPlan plan, const CustomOperators& operators)
+      : model_(std::move(model)),
+        name_(model_->name()),
+        weights_(std::move(weights)),
+        head_(std::move(head)),
+        plan_(std::move(plan)) {
     for (const Step& step : plan_.steps) {
       if (const auto* rope = std::get_if<RopeOp>(&step.kind)) add_rope_table(rope->frequencies);
       const auto* attention = std::get_if<AttentionStep>(&step.kind);
       if (attention && attention->rotates) add_rope_table(attention->frequencies);
+      if (const auto* op = std::get_if<CustomOp>(&step.kind))
+        custom_calls_.push_back(prepare_call(step, *op, operators));
     }
   }
 
-  const Model& model() const override { return *weights_->model; }
+  const Model& model() const override { return *model_; }
   const ExecutionPlan& plan() const override { return plan_; }
   HeadStatistics head_statistics() const override { return head_statistics_; }
+  const std::string& name() const { return name_; }
+  const Model* address() const { return model_.get(); }
   const PackedWeights& weights() const { return *weights_; }
+  const std::shared_ptr<const PackedWeights>& shared_weights() const { return weights_; }
+  const std::shared_ptr<const PackedHead>& shared_head() const { return head_; }
   const PackedHead* head() const { return head_.get(); }
   HeadStatistics* head_statistics() { return &head_statistics_; }
   const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
 
-  // Of a network; kept from its first pass on.
-  std::byte* arena(MemoryPool& pool) {
-    if (!arena_.data()) arena_ = pool.allocate(static_cast<size_t>(plan_.memory.arena), kArenaMemory);
-    return arena_.as<std::byte>();
-  }
+  std::span<CustomCall> custom_calls() { return custom_calls_; }
 
  private:
   void add_rope_table(const std::vector<float>& frequencies) {
@@ -49,13 +55,17 @@ class CpuModel final : public PreparedModel {
     rope_tables_.emplace_back(frequencies, plan_.options.context_size);
   }
 
+  std::shared_ptr<const Model> model_;
+  std::string name_;  // of the model, whether it is still there or not
   std::shared_ptr<const PackedWeights> weights_;
   std::shared_ptr<const PackedHead> head_;  // null for a plan without a small copy
   HeadStatistics head_statistics_;
   ExecutionPlan plan_;
   std::vector<RopeTable> rope_tables_;
-  MemoryPool::Buffer arena_;
+  std::vector<CustomCall> custom_calls_;
 };
+
+namespace {
 
 // Whether each thread takes samples of its own through all steps of a network. It then reads all weights, which costs
 // nothing if they stay in the caches of its core, or if each is used for several samples; otherwise the threads share
@@ -114,6 +124,28 @@ void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVC
   if (tokens > plan.options.max_tokens) {
     throw BatchProcessingError(
         concat("[batch] ", tokens, " tokens in one pass, the plan holds ", plan.options.max_tokens));
+  }
+}
+
+// MemoryLimitError if the estimate, without `shared` bytes of weights that are packed already, does not fit. `arena`
+// bytes are held for networks and make room for a larger arena.
+void check_room(const Model& model, const MemoryEstimate& estimate, int64_t shared, const MemoryPool& pool,
+                size_t arena) {
+  const MemoryStats all = pool.stats(), working = pool.working_stats();
+  const auto working_bytes = static_cast<size_t>(estimate.arena + estimate.outputs);
+  const auto needed = static_cast<size_t>(estimate.total() - shared);
+  if (needed > all.limit - (all.active - arena)) {
+    throw MemoryLimitError(concat("[memory] '", model.name(), "' needs ", needed, " bytes (weights ",
+                                  estimate.weights - shared, ", KV cache ", estimate.kv_cache, ", arena ",
+                                  estimate.arena, ", outputs ", estimate.outputs, "), ",
+                                  all.limit - (all.active - arena), " of ", all.limit,
+                                  " are free; fewer sequences or a smaller context_size or batch_size need less"));
+  }
+  if (working_bytes > working.limit - (working.active - arena)) {
+    throw MemoryLimitError(concat("[memory] a pass of '", model.name(), "' needs ", working_bytes,
+                                  " bytes of working memory (arena ", estimate.arena, ", outputs ", estimate.outputs,
+                                  "), ", working.limit - (working.active - arena), " of ", working.limit,
+                                  " are free; a smaller batch_size needs less, a larger memory_pool_size gives more"));
   }
 }
 
@@ -196,8 +228,8 @@ SequenceOutput take_output(const SequenceInput& input, OutputRequest*& request, 
 }  // namespace
 
 CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
-                       std::optional<CacheOptions> cache)
-    : threads_(threads), kernels_(kernels), pool_(std::move(pool)) {
+                       std::optional<CacheOptions> cache, CustomOperators operators)
+    : threads_(threads), kernels_(kernels), pool_(std::move(pool)), operators_(std::move(operators)) {
   if (cache) cache_.emplace(*std::move(cache));
 }
 
@@ -216,17 +248,22 @@ const kernels::TernaryFormat& CpuBackend::format(const PlanOptions& options) con
 
 std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model,
                                                         const kernels::TernaryFormat& format) const {
+  std::lock_guard lock(in_use_);
   const auto found = packed_.find({&model, &format});
   return found == packed_.end() ? nullptr : found->second.lock();
 }
 
 std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, int bits) const {
+  std::lock_guard lock(in_use_);
   const auto found = heads_.find({&model, bits});
   return found == heads_.end() ? nullptr : found->second.lock();
 }
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
   const kernels::TernaryFormat& format = this->format(options);
+  for (const Operator& op : model.graph().operators) {
+    if (const auto* custom = std::get_if<CustomOp>(&op.kind)) operators_.check(*custom);
+  }
   ExecutionPlan plan = build_plan(model.graph(), options);
   plan.memory.weights = packed_bytes(model, format);
   plan.weight_bytes_per_token = weight_bytes_per_token(model, format);
@@ -262,30 +299,57 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   std::shared_ptr<const PackedWeights> weights = packed(*model, format);
   const HeadStep* head_step = plan.head();
   std::shared_ptr<const PackedHead> head = head_step ? packed_head(*model, head_step->bits()) : nullptr;
-  const size_t needed = static_cast<size_t>(plan.estimated_memory() - (weights ? packed_bytes(*model, format) : 0) -
-                                            (head ? packed_head_bytes(*model, plan) : 0));
-  const MemoryStats stats = pool_->stats();
-  const size_t free = stats.limit - stats.active;
-  if (needed > free) {
-    throw MemoryLimitError(concat("[memory] the model needs ", needed, " bytes (weights ", plan.memory.weights,
-                                  ", KV cache ", plan.memory.kv_cache, ", arena ", plan.memory.arena, "), ", free,
-                                  " of ", stats.limit,
-                                  " are free; fewer sequences or a smaller context_size need less"));
-  }
+  const int64_t shared = (weights ? packed_bytes(*model, format) : 0) + (head ? packed_head_bytes(*model, plan) : 0);
+  check_room(*model, plan.memory, shared, *pool_, arena_.size());
   PackedCache* cache = cache_ ? &*cache_ : nullptr;
-  if (!weights) {
-    std::erase_if(packed_, [](const auto& entry) { return entry.second.expired(); });
-    const Model* key = model.get();
-    weights = pack_weights(std::move(model), format, threads_, *pool_, cache);
-    packed_[{key, &format}] = weights;
-  }
+  if (!weights) weights = pack_weights(*model, format, threads_, *pool_, cache);
   if (head_step && !head) {
-    std::erase_if(heads_, [](const auto& entry) { return entry.second.expired(); });
-    const Model& packed = *weights->model;
-    head = pack_head(head_weight(packed, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);
-    heads_[{&packed, head_step->bits()}] = head;
+    head = pack_head(head_weight(*model, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);
   }
-  return std::make_shared<CpuModel>(std::move(weights), std::move(head), std::move(plan));
+  const auto prepared =
+      std::make_shared<CpuModel>(std::move(model), std::move(weights), std::move(head), std::move(plan), operators_);
+  std::lock_guard lock(in_use_);
+  const auto is_gone = [](const auto& entry) { return entry.second.expired(); };
+  std::erase_if(packed_, is_gone);
+  std::erase_if(heads_, is_gone);
+  std::erase_if(prepared_, [](const auto& each) { return each.expired(); });
+  packed_[{&prepared->model(), &format}] = prepared->shared_weights();
+  if (head_step) heads_[{&prepared->model(), head_step->bits()}] = prepared->shared_head();
+  prepared_.push_back(prepared);
+  return prepared;
+}
+
+std::vector<ModelMemory> CpuBackend::model_memory() const {
+  // What is held here may be let go by all others meanwhile; it is not destroyed under the lock.
+  std::vector<std::shared_ptr<const CpuModel>> prepared;
+  {
+    std::lock_guard lock(in_use_);
+    for (const auto& each : prepared_) {
+      if (auto model = each.lock()) prepared.push_back(std::move(model));
+    }
+  }
+  std::map<const Model*, ModelMemory> models;
+  std::set<const void*> counted;  // weights and heads that several prepared models share
+  for (const auto& each : prepared) {
+    ModelMemory& memory = models[each->address()];
+    const auto add = [&](const auto* packed, size_t bytes) {
+      if (!packed || !counted.insert(packed).second) return;
+      memory.weights += bytes;
+      if (packed->is_mapped) memory.mapped_weights += bytes;
+    };
+    memory.name = each->name();
+    memory.arena += static_cast<size_t>(each->plan().memory.arena);
+    add(&each->weights(), each->weights().panels_bytes);
+    if (each->head()) add(each->head(), static_cast<size_t>(each->head()->bytes()));
+  }
+  std::vector<ModelMemory> result;
+  for (auto& [address, memory] : models) result.push_back(std::move(memory));
+  return result;
+}
+
+void CpuBackend::trim() {
+  arena_ = {};
+  pool_->trim();
 }
 
 std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
@@ -346,13 +410,21 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
   return result;
 }
 
+std::byte* CpuBackend::network_arena(int64_t bytes) {
+  if (!arena_.data() || arena_.size() < static_cast<size_t>(bytes)) {
+    arena_ = {};  // goes back first: two need not fit the limit
+    arena_ = pool_->allocate(static_cast<size_t>(bytes), kArenaMemory);
+  }
+  return arena_.as<std::byte>();
+}
+
 void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_t samples, float* y) {
   CpuModel& network = static_cast<CpuModel&>(prepared);
   const ExecutionPlan& plan = network.plan();
   const int64_t inputs = plan.values[plan.input].width;
   const int64_t outputs = plan.values[plan.output].width;
   const int64_t arena_bytes = plan.memory.arena / threads();
-  std::byte* arena = network.arena(*pool_);
+  std::byte* arena = network_arena(plan.memory.arena);
   const KVCacheShape no_cache{};
   const auto run = [&](int64_t begin, int64_t end, int thread, bool alone) {
     ForwardPass pass{.plan = plan,
@@ -362,6 +434,7 @@ void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_
                      .threads = threads_,
                      .cache_shape = no_cache,
                      .arena = arena + thread * arena_bytes,
+                     .custom_calls = network.custom_calls(),
                      .alone = alone};
     for (int64_t first = begin; first < end; first += plan.options.max_tokens) {
       pass.input = x + first * inputs;
@@ -370,7 +443,8 @@ void CpuBackend::execute_samples(PreparedModel& prepared, const float* x, int64_
       for (const Step& step : plan.steps) run_step(pass, step);
     }
   };
-  if (takes_own_samples(plan, samples, threads())) {
+  // Custom operators are called by this thread alone.
+  if (network.custom_calls().empty() && takes_own_samples(plan, samples, threads())) {
     threads_.parallel_for(samples, [&](int64_t begin, int64_t end, int thread) { run(begin, end, thread, true); });
   } else {
     const DefaultFloatEnvironment environment;
@@ -382,13 +456,12 @@ DeviceLimits CpuBackend::measure_limits(size_t bytes) {
   DeviceLimits limits;
   limits.multiply_adds_per_second = measure_multiply_rate(threads_, kernels_.name);
   {
-    const MemoryPool::Buffer memory = pool_->allocate(bytes, kArenaMemory);
+    const MemoryPool::Buffer memory = pool_->allocate(bytes, kMeasurementMemory);
     std::byte* data = memory.as<std::byte>();
     threads_.parallel_for(static_cast<int64_t>(bytes),
                           [&](int64_t begin, int64_t end, int) { std::fill(data + begin, data + end, std::byte{1}); });
     limits.read_bytes_per_second = measure_read_rate(threads_, {data, bytes});
   }
-  pool_->trim();  // nothing else needs a buffer of that size
   return limits;
 }
 
@@ -397,12 +470,11 @@ std::string CpuBackend::fastest_ternary_format() {
   if (!kernels_.ternary[1].layout.name) return fastest->layout.name;
   try {
     constexpr size_t kBytes = size_t{96} << 20;
-    const MemoryPool::Buffer memory = pool_->allocate(kBytes, kArenaMemory);
+    const MemoryPool::Buffer memory = pool_->allocate(kBytes, kMeasurementMemory);
     fastest = &measure_ternary_formats(threads_, kernels_, {memory.as<std::byte>(), kBytes});
   } catch (const MemoryLimitError&) {  // then bytes are what is scarce
     fastest = &kernels_.ternary[1];
   }
-  pool_->trim();
   return fastest->layout.name;
 }
 

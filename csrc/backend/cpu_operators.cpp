@@ -2,6 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/float_environment.h"
 
 namespace tritium {
 
@@ -30,6 +35,16 @@ QuantizedRows ForwardPass::quantized(PlanValueId value) const {
   return {reinterpret_cast<int8_t*>(base), absmax, reinterpret_cast<int32_t*>(absmax + count), stride};
 }
 
+CustomCall prepare_call(const Step& step, const CustomOp& op, const CustomOperators& operators) {
+  const auto samples_of = [](Shape shape) {
+    shape.insert(shape.begin(), 0);
+    return shape;
+  };
+  std::vector<TensorView> inputs;
+  for (const Shape& shape : op.input_shapes) inputs.push_back({nullptr, DType::kF32, samples_of(shape)});
+  return {&step, &operators.find(op.name), std::move(inputs), {nullptr, DType::kF32, samples_of(op.output_shape)}};
+}
+
 namespace {
 
 // int32 sums of a tile of tokens and panels. A format is decoded, and panels are unpacked, once for its tokens.
@@ -53,7 +68,7 @@ void store(const QuantizedRows& rows, int64_t row, const kernels::QuantizedRow& 
 
 void run(const ForwardPass& pass, const Step& step, const EmbeddingOp& op) {
   const DenseMatrix& table = pass.weights.dense[op.weight];
-  const StoredTensor& tensor = pass.weights.model->dense_weights()[static_cast<size_t>(op.weight)].tensor;
+  const StoredTensor& tensor = *table.tensor;
   const uint64_t bytes = tensor.bytes / static_cast<uint64_t>(table.rows);
   float* y = pass.floats(step.outputs[0]);
   pass.threads.parallel_for(pass.rows(step.outputs[0]), [&](int64_t begin, int64_t end, int) {
@@ -136,39 +151,79 @@ kernels::Activation activation_of(ActivationKind kind) {
   return kernels::Activation::kIdentity;
 }
 
-// Sums of one row and `count` outputs from `first` to floats.
-void dequantize(const kernels::KernelSet& kernels, const PackedMatrix& matrix, const int32_t* sums, int64_t first,
-                int64_t count, float absmax, const float* residual, float* y) {
-  const float* bias = matrix.bias.empty() ? nullptr : matrix.bias.data() + first;
+// Sums of one row, one group of columns and `count` outputs from `first` to floats.
+void dequantize(const kernels::KernelSet& kernels, const PackedMatrix& matrix, int64_t group, const int32_t* sums,
+                int64_t first, int64_t count, float absmax, const float* residual, float* y) {
+  const float* bias = matrix.bias.empty() || group > 0 ? nullptr : matrix.bias.data() + first;
   if (matrix.row_scales.empty()) {
     return kernels.dequantize(sums, count, matrix.multiplier(absmax), bias, residual, y);
   }
   const bool divides = matrix.direction == ScaleDirection::kDivide;
-  kernels.dequantize_rows(sums, count, {matrix.row_scales.data() + first, divides ? absmax : absmax / 127.0f, divides},
-                          bias, residual, y);
+  const float* scales = matrix.row_scales.data() + group * matrix.rows + first;
+  kernels.dequantize_rows(sums, count, {scales, divides ? absmax : absmax / 127.0f, divides}, bias, residual, y);
 }
 
-// One matrix of a matmul step: panels [begin, end) for all rows.
+// Rows as a matrix multiplies them: q (groups, rows, stride) and sums (groups, rows), in scratch memory of this thread.
+QuantizedRows group_columns(const QuantizedRows& x, int64_t rows, const PackedMatrix& matrix) {
+  if (matrix.groups == 1) return x;
+  const int64_t columns = matrix.group_columns(), stride = kernels::padded_columns(columns);
+  const int64_t parts = matrix.groups * rows;
+  int32_t* sums = reinterpret_cast<int32_t*>(scratch(parts + parts * stride / 4));
+  int8_t* q = reinterpret_cast<int8_t*>(sums + parts);
+  for (int64_t part = 0; part < parts; ++part) {
+    const int8_t* from = x.q + part % rows * x.stride + part / rows * columns;
+    int8_t* to = q + part * stride;
+    std::memset(std::copy_n(from, columns, to), 0, static_cast<size_t>(stride - columns));
+    sums[part] = std::accumulate(from, from + columns, int32_t{0});
+  }
+  return {q, x.absmax, sums, stride};
+}
+
+// What a thread computes a tile of tokens and panels in.
+struct MatmulTile {
+  alignas(64) int32_t sums[kTileSums];
+  alignas(64) float outputs[kTileSums];
+};
+
+// One matrix of a matmul step: panels [begin, end) for all rows. Groups of columns are added up in order, then the
+// residual; y may be the residual.
 void multiply_panels(const ForwardPass& pass, const TernaryMatmulStep& step, const PackedMatrix& matrix,
-                     const QuantizedRows& x, int64_t rows, const float* residual, float* y, int64_t begin, int64_t end,
-                     int32_t* sums) {
+                     const QuantizedRows& whole, int64_t rows, const float* residual, float* y, int64_t begin,
+                     int64_t end, MatmulTile& tile) {
+  const QuantizedRows x = group_columns(whole, rows, matrix);
   const int64_t tile_tokens = std::min(rows, kTileTokens);
   const int64_t tile_panels = kTileSums / kernels::kPanelRows / tile_tokens / 4 * 4;  // kernels take four at a time
   const kernels::TernaryFormat& format = *pass.weights.format;
   const auto multiply = rows == 1 ? format.gemv : format.gemm;
+  const int64_t panel_bytes = format.layout.panel_bytes(matrix.group_columns());
+  const int64_t group_bytes = kernels::panel_count(matrix.rows) * panel_bytes;
+  const bool adds_residual_last = residual && matrix.groups > 1;
   for (int64_t panel = begin; panel < end; panel += tile_panels) {
     const int64_t panels = std::min(tile_panels, end - panel);
     const int64_t first = panel * kernels::kPanelRows;
     const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
-    const uint8_t* weights = matrix.panels + panel * format.layout.panel_bytes(matrix.columns);
     for (int64_t row = 0; row < rows; row += tile_tokens) {
       const int64_t tokens = std::min(tile_tokens, rows - row);
-      multiply({weights, panels, x.stride, x.q + row * x.stride, x.sum + row, tokens, sums});
+      for (int64_t group = 0; group < matrix.groups; ++group) {
+        const uint8_t* weights = matrix.panels + group * group_bytes + panel * panel_bytes;
+        const int64_t part = group * rows + row;
+        multiply({weights, panels, x.stride, x.q + part * x.stride, x.sum + part, tokens, tile.sums});
+        for (int64_t t = 0; t < tokens; ++t) {
+          const int64_t place = (row + t) * matrix.rows + first;
+          float* to = adds_residual_last ? tile.outputs + t * outputs : y + place;
+          const float* added = group > 0 ? to : residual && !adds_residual_last ? residual + place : nullptr;
+          dequantize(pass.kernels, matrix, group, tile.sums + t * panels * kernels::kPanelRows, first, outputs,
+                     x.absmax[row + t], added, to);
+        }
+      }
       for (int64_t t = 0; t < tokens; ++t) {
         const int64_t place = (row + t) * matrix.rows + first;
-        dequantize(pass.kernels, matrix, sums + t * panels * kernels::kPanelRows, first, outputs, x.absmax[row + t],
-                   residual ? residual + place : nullptr, y + place);
-        if (step.activation) pass.kernels.activate(y + place, activation_of(*step.activation), outputs, y + place);
+        if (adds_residual_last) {
+          pass.kernels.add(tile.outputs + t * outputs, residual + place, outputs, y + place);
+        }
+        if (step.activation) {
+          pass.kernels.activate(y + place, activation_of(*step.activation), outputs, y + place);
+        }
       }
     }
   }
@@ -183,14 +238,14 @@ void run(const ForwardPass& pass, const Step& step, const TernaryMatmulStep& mat
   for (WeightId id : matmul.weights) total += kernels::panel_count(pass.weights.ternary[id].rows);
   pass.parallel_for(
       total, rows * total * kernels::kPanelRows * x.stride / kProductsAnElement, [&](int64_t begin, int64_t end, int) {
-        alignas(64) int32_t sums[kTileSums];
+        MatmulTile tile;
         int64_t first = 0;  // panel of this matrix among all
         for (size_t i = 0; i < matmul.weights.size(); ++i) {
           const PackedMatrix& matrix = pass.weights.ternary[matmul.weights[i]];
           const int64_t panels = kernels::panel_count(matrix.rows);
           const int64_t from = std::clamp<int64_t>(begin - first, 0, panels);
           const int64_t to = std::clamp<int64_t>(end - first, 0, panels);
-          multiply_panels(pass, matmul, matrix, x, rows, residual, pass.floats(step.outputs[i]), from, to, sums);
+          multiply_panels(pass, matmul, matrix, x, rows, residual, pass.floats(step.outputs[i]), from, to, tile);
           first += panels;
         }
       });
@@ -215,13 +270,8 @@ void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {
 }
 
 void run(ForwardPass& pass, const Step& step, const HeadStep& head) {
-  const auto weight = static_cast<size_t>(head.weight);
-  const OutputHead output{*pass.head,
-                          pass.weights.dense[weight],
-                          pass.weights.model->dense_weights()[weight].tensor,
-                          head.screens(),
-                          pass.kernels,
-                          pass.threads};
+  const DenseMatrix& weight = pass.weights.dense[static_cast<size_t>(head.weight)];
+  const OutputHead output{*pass.head, weight, *weight.tensor, head.screens(), pass.kernels, pass.threads};
   run_head(output, pass.floats(step.inputs[0]), pass.output_requests, pass.output, pass.head_scratch,
            pass.head_statistics);
 }
@@ -288,6 +338,23 @@ void run(const ForwardPass& pass, const Step& step, const AddOp&) {
   pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
     pass.kernels.add(x + begin * n, z + begin * n, (end - begin) * n, y + begin * n);
   });
+}
+
+void run(const ForwardPass& pass, const Step& step, const CustomOp& op) {
+  CustomCall& call = *std::ranges::find(pass.custom_calls, &step, &CustomCall::step);
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    call.inputs[i].data = pass.floats(step.inputs[i]);
+    call.inputs[i].shape[0] = pass.samples;
+  }
+  call.output.data = pass.floats(step.outputs[0]);
+  call.output.shape[0] = pass.samples;
+  try {
+    call.op->run(call.inputs, call.output);
+  } catch (const std::exception& error) {
+    std::throw_with_nested(
+        BatchProcessingError(concat("[operator] '", op.name, "' failed at layer '", step.name, "': ", error.what())));
+  }
+  DefaultFloatEnvironment::reset();
 }
 
 void run(const ForwardPass& pass, const Step& step, const SelectOutputsOp&) {

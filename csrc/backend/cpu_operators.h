@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "backend/cpu_attention.h"
@@ -12,6 +13,7 @@
 #include "backend/rope_table.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
+#include "model/custom_operator.h"
 #include "plan/execution_plan.h"
 
 namespace tritium {
@@ -28,6 +30,17 @@ struct QuantizedRows {
 inline constexpr int64_t kElementsWorthThreads = 32768;
 inline constexpr int64_t kProductsAnElement = 32;      // of ternary weights, that take as long as an element
 inline constexpr int64_t kDenseProductsAnElement = 8;  // of weights in floats
+
+// A step of a custom operator, with the views that its function gets: data and number of samples are those of a pass.
+struct CustomCall {
+  const Step* step;
+  const CustomOperator* op;
+  std::vector<TensorView> inputs;  // (samples, …)
+  MutableTensorView output;        // (samples, …)
+};
+
+// Step and operators must outlive it. OptimizationError if the operator is not registered.
+CustomCall prepare_call(const Step& step, const CustomOp& op, const CustomOperators& operators);
 
 // Everything that the steps of one pass read and write.
 struct ForwardPass {
@@ -55,6 +68,7 @@ struct ForwardPass {
   // Of a network instead: its samples (samples, width of the plan's input).
   const float* input = nullptr;
   int64_t samples = 0;
+  std::span<CustomCall> custom_calls = {};
   bool alone = false;  // all in the calling thread
 
   // Calls body(begin, end, thread) for slices of [0, count), by all threads if so many elements are worth it. The

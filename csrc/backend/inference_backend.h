@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/batch.h"
 #include "backend/kv_cache.h"
@@ -20,7 +21,16 @@ struct HeadStatistics {
   int64_t rows = 0;         // rows of the head that were computed for the others
 };
 
-// A model made ready for one backend: its plan and its packed weights.
+// What a model takes on a backend, in bytes.
+struct ModelMemory {
+  std::string name;           // the model's
+  size_t weights = 0;         // packed weights
+  size_t mapped_weights = 0;  // of them, those that are pages of files in the packed cache
+  size_t arena = 0;           // intermediate values of one pass
+};
+
+// A model made ready for one backend: its plan and its packed weights. Keeps its model alive if it was given a pointer
+// that does.
 class PreparedModel {
  public:
   virtual ~PreparedModel() = default;
@@ -35,6 +45,7 @@ struct DeviceLimits {
   double multiply_adds_per_second = 0;  // 8-bit, with the instructions of the kernel set in use
 };
 
+// One call at a time, but for plan() and model_memory().
 class InferenceBackend {
  public:
   virtual ~InferenceBackend() = default;
@@ -57,8 +68,14 @@ class InferenceBackend {
   virtual BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) = 0;
 
   // Runs a network: x (samples, elements of input_shape) to y (samples, elements of output_shape), which do not
-  // overlap; in passes of at most plan().options.max_tokens samples. Of one prepared model one call at a time.
+  // overlap; in passes of at most plan().options.max_tokens samples.
   virtual void execute_samples(PreparedModel& prepared, const float* x, int64_t samples, float* y) = 0;
+
+  // Every model of which something is prepared, in no order.
+  virtual std::vector<ModelMemory> model_memory() const = 0;
+
+  // Gives back to the system what is only kept for the next call.
+  virtual void trim() = 0;
 
   // Measures the device's limits with this backend's threads, in a fraction of a second. `bytes` of memory, which
   // should be several times larger than the caches, are allocated for it. MemoryLimitError if they do not fit the

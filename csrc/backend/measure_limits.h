@@ -10,8 +10,8 @@
 namespace tritium {
 
 // Bytes per second at which the threads together read `memory`, each its own slice from front to back. The memory
-// should be several times larger than the caches, and written before. Median of several passes.
-double measure_read_rate(ThreadPool& threads, std::span<const std::byte> memory);
+// should be several times larger than the caches, and written before. Median of the passes.
+double measure_read_rate(ThreadPool& threads, std::span<const std::byte> memory, int passes = 9);
 
 // Multiply-adds per second of all threads together in the loop of that kernel set (kernels/multiply_peak.h). Median of
 // several runs of a few milliseconds. DeviceError if no loop has that name.

@@ -222,6 +222,7 @@ std::shared_ptr<const PackedCache::Entry> PackedCache::find(const Digest& key, T
       if (const auto copy = copy_file(*file, threads, pool)) {
         bytes = {copy->as<const std::byte>(), bytes.size()};
         entry->owner_ = copy;
+        entry->mapped_ = false;
       }
     }
     if (std::optional<Sections> sections = read_sections(bytes, key, threads)) {

@@ -68,10 +68,13 @@ class PackedCache {
    public:
     // Empty if there is none. Aligned to kSectionAlignment.
     std::span<const std::byte> section(std::string_view name) const;
+    // Whether the bytes are those of a mapped file; if not, they are memory of the pool.
+    bool is_mapped() const { return mapped_; }
 
    private:
     friend class PackedCache;
     std::shared_ptr<const void> owner_;  // a mapped file, or memory of the pool
+    bool mapped_ = true;
     std::map<std::string, std::span<const std::byte>, std::less<>> sections_;
   };
 

@@ -87,6 +87,7 @@ std::shared_ptr<const PackedHead> pack_head(const StoredTensor& tensor, int bits
     const auto entry = cache->find(*key, threads, pool);
     if (entry && entry->section("head").size() == bytes) {
       head->owner = entry;
+      head->is_mapped = entry->is_mapped();
       head->memory = reinterpret_cast<const uint8_t*>(entry->section("head").data());
       return head;
     }

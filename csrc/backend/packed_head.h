@@ -19,6 +19,7 @@ struct PackedHead {
   int64_t columns = 0;
   int bits = 0;
   std::shared_ptr<const void> owner;  // of the memory: the pool's, or an entry of the cache
+  bool is_mapped = false;             // whether it is an entry of the cache
   const uint8_t* memory = nullptr;
   std::vector<float> dither;  // (columns)
 

@@ -13,7 +13,7 @@ namespace tritium {
 namespace {
 
 int64_t panels_bytes(const TernaryWeight& weight, const kernels::TernaryFormat& format) {
-  return kernels::panel_count(weight.rows) * format.layout.panel_bytes(weight.columns);
+  return weight.groups * kernels::panel_count(weight.rows) * format.layout.panel_bytes(weight.group_columns());
 }
 
 std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float scale) {
@@ -26,23 +26,39 @@ std::vector<float> read_bias(const std::optional<StoredTensor>& tensor, float sc
 
 // As PackedMatrix has them.
 std::vector<float> scales_of_rows(const TernaryWeight& weight) {
-  std::vector<float> scales = weight.row_scales;
-  if (weight.direction == ScaleDirection::kDivide) {
-    for (float& scale : scales) scale *= 127.0f;
+  std::vector<float> scales;
+  scales.reserve(weight.row_scales.size());
+  for (int64_t group = 0; group < weight.groups && !weight.row_scales.empty(); ++group) {
+    for (int64_t row = 0; row < weight.rows; ++row) {
+      const float scale = weight.row_scales[static_cast<size_t>(row * weight.groups + group)];
+      scales.push_back(weight.direction == ScaleDirection::kDivide ? scale * 127.0f : scale);
+    }
   }
   return scales;
 }
 
 void pack_panels(const TernaryWeight& weight, float scale, const kernels::TernaryFormat& format, ThreadPool& threads,
                  uint8_t* panels) {
-  const int64_t bytes = format.layout.panel_bytes(weight.columns);
+  const int64_t columns = weight.group_columns();
+  const int64_t bytes = format.layout.panel_bytes(columns);
+  const int64_t group_bytes = kernels::panel_count(weight.rows) * bytes;
   threads.parallel_for(kernels::panel_count(weight.rows), [&](int64_t begin, int64_t end, int) {
     std::vector<int8_t> trits(static_cast<size_t>(kernels::kPanelRows * weight.columns));
+    std::vector<int8_t> part(weight.groups > 1 ? static_cast<size_t>(kernels::kPanelRows * columns) : 0);
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kernels::kPanelRows;
       const int64_t last = std::min(first + kernels::kPanelRows, weight.rows);
       read_trits(weight, scale, first, last, trits.data());
-      format.pack_panel(trits.data(), last - first, weight.columns, panels + panel * bytes);
+      for (int64_t group = 0; group < weight.groups; ++group) {
+        const int8_t* source = trits.data();
+        if (weight.groups > 1) {
+          for (int64_t row = 0; row < last - first; ++row) {
+            std::copy_n(trits.data() + row * weight.columns + group * columns, columns, part.data() + row * columns);
+          }
+          source = part.data();
+        }
+        format.pack_panel(source, last - first, columns, panels + group * group_bytes + panel * bytes);
+      }
     }
   });
 }
@@ -59,6 +75,7 @@ std::optional<Digest> panels_key(const Model& model, const kernels::TernaryForma
   for (const TernaryWeight& weight : model.ternary_weights()) {
     tensors.push_back(&weight.tensor);
     layout += concat(" ", weight.rows);
+    if (weight.groups > 1) layout += concat("/", weight.groups);
   }
   return source_digest(tensors, layout);
 }
@@ -74,13 +91,14 @@ bool is_current(const Model& model) {
 struct Panels {
   std::shared_ptr<const void> owner;
   const uint8_t* bytes = nullptr;
-  std::vector<float> scales;  // one a matrix
+  std::vector<float> scales = {};  // one a matrix
+  bool is_mapped = false;
 };
 
 Panels pack_panels(const Model& model, const kernels::TernaryFormat& format, ThreadPool& threads, MemoryPool& pool) {
   const auto buffer = std::make_shared<MemoryPool::Buffer>(pool.allocate(
       static_cast<size_t>(all_panels_bytes(model, format)), kWeightsMemory));  // one, for the sake of huge pages
-  Panels packed{buffer, buffer->as<uint8_t>(), {}};
+  Panels packed{buffer, buffer->as<uint8_t>()};
   uint8_t* next = buffer->as<uint8_t>();
   for (const TernaryWeight& weight : model.ternary_weights()) {
     packed.scales.push_back(weight_scale(weight, threads));
@@ -96,7 +114,8 @@ std::optional<Panels> cached_panels(const Model& model, const kernels::TernaryFo
   const auto entry = cache.find(key, threads, pool);
   if (!entry) return std::nullopt;
   const auto panels = entry->section("panels"), scales = entry->section("scales");
-  Panels cached{entry, reinterpret_cast<const uint8_t*>(panels.data()), {}};
+  Panels cached{
+      .owner = entry, .bytes = reinterpret_cast<const uint8_t*>(panels.data()), .is_mapped = entry->is_mapped()};
   cached.scales.resize(model.ternary_weights().size());
   const auto to = std::as_writable_bytes(std::span(cached.scales));
   if (panels.size() != static_cast<size_t>(all_panels_bytes(model, format)) || scales.size() != to.size())
@@ -185,25 +204,26 @@ int64_t weight_bytes_per_token(const Model& model, const kernels::TernaryFormat&
   return bytes;
 }
 
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
-                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
-                                                  MemoryPool& pool, PackedCache* cache) {
+std::shared_ptr<const PackedWeights> pack_weights(const Model& model, const kernels::TernaryFormat& format,
+                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache) {
   auto packed = std::make_shared<PackedWeights>();
-  const Panels panels = make_panels(*model, format, threads, pool, cache);
+  const Panels panels = make_panels(model, format, threads, pool, cache);
   packed->format = &format;
   packed->panels = panels.owner;
+  packed->panels_bytes = static_cast<size_t>(all_panels_bytes(model, format));
+  packed->is_mapped = panels.is_mapped;
   const uint8_t* next = panels.bytes;
-  for (const TernaryWeight& weight : model->ternary_weights()) {
+  for (const TernaryWeight& weight : model.ternary_weights()) {
     const float scale = panels.scales[packed->ternary.size()];
-    packed->ternary.push_back({next, weight.rows, weight.columns, scale, weight.direction, scales_of_rows(weight),
-                               read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
+    packed->ternary.push_back({next, weight.rows, weight.columns, weight.groups, scale, weight.direction,
+                               scales_of_rows(weight), read_bias(weight.bias, weight.scales_bias() ? scale : 1.0f)});
     next += panels_bytes(weight, format);
   }
-  for (const DenseWeight& weight : model->dense_weights()) {
+  for (const DenseWeight& weight : model.dense_weights()) {
     const StoredTensor& tensor = weight.tensor;
     const int64_t columns = tensor.shape.back();
     packed->dense.push_back({tensor.data(), element_of(tensor.dtype), element_count(tensor.shape) / columns, columns,
-                             read_bias(weight.bias, 1.0f)});
+                             read_bias(weight.bias, 1.0f), &tensor});
     std::vector<float> values;
     if (is_vector(tensor)) {
       values.resize(static_cast<size_t>(columns));
@@ -211,8 +231,7 @@ std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> m
     }
     packed->vectors.push_back(std::move(values));
   }
-  drop_files(*model);
-  packed->model = std::move(model);
+  drop_files(model);
   return packed;
 }
 

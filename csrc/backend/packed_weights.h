@@ -14,14 +14,16 @@
 namespace tritium {
 
 struct PackedMatrix {
-  const uint8_t* panels = nullptr;  // (panels, format.layout.panel_bytes(columns))
+  const uint8_t* panels = nullptr;  // (groups, panels, format.layout.panel_bytes(group_columns))
   int64_t rows = 0;
   int64_t columns = 0;
+  int64_t groups = 1;  // equal parts of the columns with scales of their own
   float scale = 1;
   ScaleDirection direction = ScaleDirection::kMultiply;
-  std::vector<float> row_scales;  // (rows), 127 times those stored if they divide; or empty: `scale` is for all
+  std::vector<float> row_scales;  // (groups, rows), 127 times those stored if they divide; or empty: `scale` is for all
   std::vector<float> bias;        // (rows) or empty
 
+  int64_t group_columns() const { return columns / groups; }
   // What an integer sum is multiplied by when its row was quantised with `absmax`.
   float multiplier(float absmax) const {
     return direction == ScaleDirection::kMultiply ? scale * (absmax / 127.0f) : absmax / (127.0f * scale);
@@ -35,15 +37,18 @@ struct DenseMatrix {
   kernels::Element element = kernels::Element::kF32;
   int64_t rows = 0;
   int64_t columns = 0;
-  std::vector<float> bias;  // (rows) or empty
+  std::vector<float> bias;               // (rows) or empty
+  const StoredTensor* tensor = nullptr;  // the model's
 
   const std::byte* row(int64_t n) const;
 };
 
+// Dense matrices are read where the model's files are mapped: the model must outlive its packed weights.
 struct PackedWeights {
-  std::shared_ptr<const Model> model;              // keeps the files open
   const kernels::TernaryFormat* format = nullptr;  // of all ternary matrices
   std::shared_ptr<const void> panels;              // keeps the panels: memory of the pool, or an entry of the cache
+  size_t panels_bytes = 0;                         // of all ternary matrices
+  bool is_mapped = false;                          // whether the panels are an entry of the cache
   std::vector<PackedMatrix> ternary;               // by the graph's ternary weight id
   std::vector<DenseMatrix> dense;                  // by the graph's dense weight id; vectors have one row
   std::vector<std::vector<float>> vectors;         // by the graph's dense weight id; norm weights, else empty
@@ -61,8 +66,7 @@ inline constexpr int64_t kSmallestCached = 16'000'000;
 // Packs all ternary matrices in the format, in parallel, or takes them from the cache, if there is one; what it did not
 // have is kept there. ModelLoadError for codes or masters that cannot be.
 // What was packed is needed no more: its pages of mapped files are given back on the way.
-std::shared_ptr<const PackedWeights> pack_weights(std::shared_ptr<const Model> model,
-                                                  const kernels::TernaryFormat& format, ThreadPool& threads,
-                                                  MemoryPool& pool, PackedCache* cache = nullptr);
+std::shared_ptr<const PackedWeights> pack_weights(const Model& model, const kernels::TernaryFormat& format,
+                                                  ThreadPool& threads, MemoryPool& pool, PackedCache* cache = nullptr);
 
 }  // namespace tritium

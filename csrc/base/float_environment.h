@@ -22,6 +22,10 @@ class DefaultFloatEnvironment {
   ~DefaultFloatEnvironment() {
     if (changes_) std::fesetenv(&saved_);
   }
+  // Sets the default environment for good, where foreign code may have left another.
+  static void reset() {
+    if (!is_default()) std::fesetenv(FE_DFL_ENV);
+  }
   DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
   DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
 

@@ -39,4 +39,16 @@ struct TensorView {
   }
 };
 
+// The same over memory to be written.
+struct MutableTensorView {
+  void* data = nullptr;
+  DType dtype = DType::kF32;
+  Shape shape;  // row-major, contiguous
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+};
+
 }  // namespace tritium

@@ -25,8 +25,23 @@ int64_t count_samples(const Model& model, std::span<const float> x) {
 }  // namespace
 
 InferenceEngine::InferenceEngine(std::unique_ptr<InferenceBackend> backend, std::shared_ptr<MemoryPool> pool,
-                                 OptimizationLevel level, std::string ternary_format)
-    : pool_(std::move(pool)), backend_(std::move(backend)), level_(level), ternary_format_(std::move(ternary_format)) {}
+                                 EngineSettings settings)
+    : pool_(std::move(pool)), backend_(std::move(backend)), settings_(std::move(settings)) {}
+
+MemoryUsage InferenceEngine::memory_usage() {
+  check_process();
+  if (std::unique_lock lock(queue_, std::try_to_lock); lock) forget_dead_models();
+  MemoryUsage usage;
+  usage.kv_cache = pool_->active(kCacheMemory);
+  usage.pool = pool_->working_stats();
+  usage.total = pool_->stats();
+  usage.models = backend_->model_memory();
+  for (const ModelMemory& model : usage.models) {
+    usage.weights += model.weights;
+    usage.mapped_weights += model.mapped_weights;
+  }
+  return usage;
+}
 
 PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptions& options) const {
   if (!model.is_language_model()) {
@@ -39,11 +54,11 @@ PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptio
                                         "' is a network and keeps no keys and values; kv_dtype ",
                                         kv_dtype_name(options.kv_dtype), " was given"));
     }
-    return {.level = level_,
-            .max_tokens = kSamplesPerPass,
+    return {.level = settings_.level,
+            .max_tokens = settings_.batch_size,
             .context_size = 1,
             .head = options.head,
-            .ternary_format = ternary_format_};
+            .ternary_format = settings_.ternary_format};
   }
   const int64_t longest = model.config().context_length;
   const int64_t context = options.context_size.value_or(std::min(longest, kDefaultContext));
@@ -55,27 +70,63 @@ PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptio
   if (sequences < 1 || sequences > kMaxSequences) {
     throw BatchProcessingError(concat("[engine] max_sequences must lie in [1, ", kMaxSequences, "], got ", sequences));
   }
-  return {.level = level_,
+  return {.level = settings_.level,
           .max_tokens = std::min(kTokensPerPass, context * sequences),
           .context_size = context,
           .max_sequences = sequences,
           .kv_dtype = options.kv_dtype,
           .head = options.head,
-          .ternary_format = ternary_format_};
+          .ternary_format = settings_.ternary_format};
 }
 
 ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& options) const {
+  check_process();
   return backend_->plan(model, options);
 }
 
-PreparedModel& InferenceEngine::prepare(InferenceBackend& backend, std::shared_ptr<const Model> model) {
-  if (!last_inferred_ || &last_inferred_->model() != model.get()) {
-    last_inferred_.reset();
-    // All rows of the output are wanted: no small copy of a head helps.
-    const PlanOptions options = plan_options(*model, {.head = HeadFormat::kFull});
-    last_inferred_ = backend.optimize_model(std::move(model), options);
+PreparedModel& InferenceEngine::prepare_to_infer(const std::shared_ptr<const Model>& model) {
+  forget_dead_models();
+  if (const auto known = inferred_.find(model.get()); known != inferred_.end()) return *known->second.prepared;
+  // All rows of the output are wanted: no small copy of a head helps.
+  const PlanOptions options = plan_options(*model, {.head = HeadFormat::kFull});
+  // The caller keeps the model alive while it runs, and nothing here does afterwards.
+  auto prepared = optimize({std::shared_ptr<const Model>(), model.get()}, options);
+  return *inferred_.emplace(model.get(), Inferred{model, std::move(prepared)}).first->second.prepared;
+}
+
+std::shared_ptr<PreparedModel> InferenceEngine::prepare(std::shared_ptr<const Model> model,
+                                                        const PlanOptions& options) {
+  return run([&](InferenceBackend&) {
+    forget_dead_models();
+    return optimize(std::move(model), options);
+  });
+}
+
+void InferenceEngine::forget_dead_models() {
+  std::erase_if(inferred_, [](const auto& entry) { return entry.second.model.expired(); });
+}
+
+std::shared_ptr<PreparedModel> InferenceEngine::optimize(std::shared_ptr<const Model> model,
+                                                         const PlanOptions& options) {
+  try {
+    return backend_->optimize_model(model, options);
+  } catch (const MemoryLimitError&) {
+    if (inferred_.empty()) throw;
   }
-  return *last_inferred_;
+  inferred_.clear();
+  backend_->trim();
+  return backend_->optimize_model(std::move(model), options);
+}
+
+void InferenceEngine::release(const Model& model) {
+  run([&](InferenceBackend&) { inferred_.erase(&model); });
+}
+
+void InferenceEngine::release_all() {
+  run([&](InferenceBackend& backend) {
+    inferred_.clear();
+    backend.trim();
+  });
 }
 
 FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const int32_t> token_ids) {
@@ -85,7 +136,7 @@ FloatMatrix InferenceEngine::infer(std::shared_ptr<const Model> model, std::span
         concat("[engine] ", token_ids.size(), " tokens given; their number must lie in [1, ", context, "]"));
   }
   return run([&](InferenceBackend& backend) {
-    PreparedModel& prepared = prepare(backend, std::move(model));
+    PreparedModel& prepared = prepare_to_infer(model);
     const std::unique_ptr<KVCache> cache = backend.create_cache(prepared);
     return feed_sequence(backend, prepared, *cache, cache->create(), token_ids);
   });
@@ -108,7 +159,7 @@ void InferenceEngine::infer(std::shared_ptr<const Model> model, std::span<const 
                                       " samples of ", shape_text(model->output_shape()), " need ", needed));
   }
   run([&](InferenceBackend& backend) {
-    backend.execute_samples(prepare(backend, std::move(model)), x.data(), samples, y.data());
+    backend.execute_samples(prepare_to_infer(model), x.data(), samples, y.data());
   });
 }
 

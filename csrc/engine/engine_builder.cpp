@@ -2,6 +2,8 @@
 
 #include "backend/cpu_backend.h"
 #include "backend/select_kernels.h"
+#include "base/byte_size.h"
+#include "base/device.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 
@@ -16,17 +18,33 @@ std::optional<CacheOptions> EngineOptions::default_cache() {
 }
 
 std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options) {
-  if (options.device != "auto" && parse_device(options.device) != DeviceKind::kCpu) {
-    throw DeviceError(concat("[device] '", options.device, "' is not in this build; available: cpu"));
+  choose_device(options.device, options.gpu_acceleration);  // the CPU, if any
+  if (options.batch_size < 1 || options.batch_size > kMaxBatchSize) {
+    throw BatchProcessingError(
+        concat("[engine] batch_size must lie in [1, ", kMaxBatchSize, "] samples, got ", options.batch_size));
   }
-  auto pool = std::make_shared<MemoryPool>(options.memory_limit);
+  if (options.memory_limit == 0 || options.memory_pool_size == 0) {
+    throw MemoryLimitError(concat("[memory] limits must be at least 1 byte, got memory_limit ", options.memory_limit,
+                                  " and memory_pool_size ", options.memory_pool_size));
+  }
+  auto pool = std::make_shared<MemoryPool>(options.memory_limit, options.memory_pool_size);
   const int threads = options.threads == 0 ? default_thread_count() : options.threads;
-  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache);
-  std::string format = options.ternary_format;
-  if (format == "auto") {
-    format = options.level == OptimizationLevel::kAggressive ? backend->fastest_ternary_format() : "2bit";
+  auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache,
+                                              CustomOperators(options.custom_operators));
+  EngineSettings settings{options.level, options.ternary_format, options.batch_size};
+  if (settings.ternary_format == "auto") {
+    settings.ternary_format =
+        options.level == OptimizationLevel::kAggressive ? backend->fastest_ternary_format() : "2bit";
   }
-  return std::make_shared<InferenceEngine>(std::move(backend), std::move(pool), options.level, std::move(format));
+  return std::make_shared<InferenceEngine>(std::move(backend), std::move(pool), std::move(settings));
 }
+
+EngineBuilder InferenceEngine::builder() { return {}; }
+
+EngineBuilder& EngineBuilder::memory_pool_size(std::string_view text) {
+  return memory_pool_size(parse_byte_size(text));
+}
+
+EngineBuilder& EngineBuilder::memory_limit(std::string_view text) { return memory_limit(parse_byte_size(text)); }
 
 }  // namespace tritium

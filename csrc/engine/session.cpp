@@ -49,10 +49,8 @@ Session::Session(std::shared_ptr<InferenceEngine> engine, std::shared_ptr<const 
                  const SessionOptions& options)
     : engine_(std::move(engine)) {
   const PlanOptions plan_options = engine_->plan_options(*model, options);
-  engine_->run([&](InferenceBackend& backend) {
-    prepared_ = backend.optimize_model(std::move(model), plan_options);
-    cache_ = backend.create_cache(*prepared_);
-  });
+  prepared_ = engine_->prepare(std::move(model), plan_options);
+  engine_->run([&](InferenceBackend& backend) { cache_ = backend.create_cache(*prepared_); });
 }
 
 void Session::check_room_for_sequence() const {

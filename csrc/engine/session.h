@@ -35,6 +35,8 @@ class Session {
   SequenceId open(const SamplingOptions& sampling);
   // A new sequence with the same past.
   SequenceId fork(SequenceId sequence, const SamplingOptions& sampling);
+  // DeviceError in the child after fork(), as of every other call.
+  void check_process() const { engine_->check_process(); }
   // Frees the sequence's pages; unknown ids are ignored.
   void close(SequenceId sequence);
   int64_t length(SequenceId sequence);

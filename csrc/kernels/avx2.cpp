@@ -1,7 +1,6 @@
 // AVX2 with FMA and F16C. A register is 8 rows of a panel (ternary) or 8 of the 16 lanes of a sum.
 #include "kernels/avx2.h"
 
-#include "kernels/head.h"
 #include "kernels/ternary256.h"
 
 namespace tritium::kernels {
@@ -474,30 +473,7 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
 
 }  // namespace avx2
 
-const KernelSet kAvx2Kernels = {
-    "avx2",
-    avx2::kFeatures,
-    {{k2BitLayout, avx2::pack_2bit, avx2::gemv_2bit, avx2::gemm_2bit}},
-    avx2::quantize,
-    avx2::dequantize,
-    avx2::dense_matmul,
-    avx2::widen,
-    avx2::rms_norm,
-    avx2::add,
-    avx2::Rowwise::gate,
-    avx2::rope,
-    avx2::narrow,
-    avx2::quantize_query,
-    avx2::attend_page_f16,
-    avx2::attend_page_int8,
-    avx2::merge_attention,
-    avx2::finish_attention,
-    avx2::Rowwise::dequantize_rows,
-    avx2::Rowwise::activate,
-    avx2::Rowwise::softmax,
-    avx2::Rowwise::layer_norm,
-    head::pack_avx2,
-    head::scan_avx2,
-};
+const KernelSet kAvx2Kernels =
+    avx2::kernel_set("avx2", avx2::kFeatures, {k2BitLayout, avx2::pack_2bit, avx2::gemv_2bit, avx2::gemm_2bit});
 
 }  // namespace tritium::kernels

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/compiler.h"
+#include "kernels/head.h"
 #include "kernels/kernel_set.h"
 #include "kernels/rowwise.h"
 
@@ -43,6 +44,35 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y);
 
 // rowwise_avx2.cpp
 using Rowwise = RowwiseKernels<Avx2Vectors>;
+
+// A set with products of its own.
+consteval KernelSet kernel_set(const char* name, uint32_t features, const TernaryFormat& format) {
+  return {
+      name,
+      features,
+      {format},
+      quantize,
+      dequantize,
+      dense_matmul,
+      widen,
+      rms_norm,
+      add,
+      Rowwise::gate,
+      rope,
+      narrow,
+      quantize_query,
+      attend_page_f16,
+      attend_page_int8,
+      merge_attention,
+      finish_attention,
+      Rowwise::dequantize_rows,
+      Rowwise::activate,
+      Rowwise::softmax,
+      Rowwise::layer_norm,
+      head::pack_avx2,
+      head::scan_avx2,
+  };
+}
 
 inline constexpr int kWidth = 8;
 

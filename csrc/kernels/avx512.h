@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/compiler.h"
+#include "kernels/head.h"
 #include "kernels/kernel_set.h"
 #include "kernels/rowwise.h"
 
@@ -46,6 +47,35 @@ void finish_attention(const AttentionPart& total, int64_t head_dim, float* y);
 
 // rowwise_avx512.cpp
 using Rowwise = RowwiseKernels<Avx512Vectors>;
+
+// A set with or without a second format.
+consteval KernelSet kernel_set(const char* name, uint32_t features, const TernaryFormat& second = {}) {
+  return {
+      name,
+      features,
+      {{k2BitLayout, pack_2bit, gemv_2bit, gemm_2bit}, second},
+      quantize,
+      dequantize,
+      dense_matmul,
+      widen,
+      rms_norm,
+      add,
+      Rowwise::gate,
+      rope,
+      narrow,
+      quantize_query,
+      attend_page_f16,
+      attend_page_int8,
+      merge_attention,
+      finish_attention,
+      Rowwise::dequantize_rows,
+      Rowwise::activate,
+      Rowwise::softmax,
+      Rowwise::layer_norm,
+      head::pack_avx512_vnni,
+      head::scan_avx512_vnni,
+  };
+}
 
 inline constexpr int kWidth = 16;
 inline constexpr __mmask16 kAllLanes = 0xFFFF;

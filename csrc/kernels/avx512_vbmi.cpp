@@ -1,6 +1,5 @@
 // AVX-512 with VNNI and VBMI: as avx512_vnni.cpp, and a look-up of 64 bytes decodes the format of 1.6 bits.
 #include "kernels/avx512.h"
-#include "kernels/head.h"
 
 namespace tritium::kernels {
 
@@ -203,31 +202,8 @@ void gemm_1_6bit(const TernaryMatmul& problem) {
 }  // namespace
 }  // namespace avx512
 
-const KernelSet kAvx512VbmiKernels = {
-    "avx512_vbmi",
-    avx512::kVbmiFeatures,
-    {{k2BitLayout, avx512::pack_2bit, avx512::gemv_2bit, avx512::gemm_2bit},
-     {k1_6BitLayout, avx512::pack_1_6bit, avx512::gemv_1_6bit, avx512::gemm_1_6bit}},
-    avx512::quantize,
-    avx512::dequantize,
-    avx512::dense_matmul,
-    avx512::widen,
-    avx512::rms_norm,
-    avx512::add,
-    avx512::Rowwise::gate,
-    avx512::rope,
-    avx512::narrow,
-    avx512::quantize_query,
-    avx512::attend_page_f16,
-    avx512::attend_page_int8,
-    avx512::merge_attention,
-    avx512::finish_attention,
-    avx512::Rowwise::dequantize_rows,
-    avx512::Rowwise::activate,
-    avx512::Rowwise::softmax,
-    avx512::Rowwise::layer_norm,
-    head::pack_avx512_vnni,
-    head::scan_avx512_vnni,
-};
+const KernelSet kAvx512VbmiKernels =
+    avx512::kernel_set("avx512_vbmi", avx512::kVbmiFeatures,
+                       {k1_6BitLayout, avx512::pack_1_6bit, avx512::gemv_1_6bit, avx512::gemm_1_6bit});
 
 }  // namespace tritium::kernels

@@ -1,8 +1,6 @@
 // AVX-512 with VNNI. A register is the 16 rows of a panel (ternary) or the 16 lanes of a sum.
 #include "kernels/avx512.h"
 
-#include "kernels/head.h"
-
 namespace tritium::kernels {
 
 extern const KernelSet kAvx512VnniKernels;
@@ -504,30 +502,6 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
 
 }  // namespace avx512
 
-const KernelSet kAvx512VnniKernels = {
-    "avx512_vnni",
-    avx512::kVnniFeatures,
-    {{k2BitLayout, avx512::pack_2bit, avx512::gemv_2bit, avx512::gemm_2bit}},
-    avx512::quantize,
-    avx512::dequantize,
-    avx512::dense_matmul,
-    avx512::widen,
-    avx512::rms_norm,
-    avx512::add,
-    avx512::Rowwise::gate,
-    avx512::rope,
-    avx512::narrow,
-    avx512::quantize_query,
-    avx512::attend_page_f16,
-    avx512::attend_page_int8,
-    avx512::merge_attention,
-    avx512::finish_attention,
-    avx512::Rowwise::dequantize_rows,
-    avx512::Rowwise::activate,
-    avx512::Rowwise::softmax,
-    avx512::Rowwise::layer_norm,
-    head::pack_avx512_vnni,
-    head::scan_avx512_vnni,
-};
+const KernelSet kAvx512VnniKernels = avx512::kernel_set("avx512_vnni", avx512::kVnniFeatures);
 
 }  // namespace tritium::kernels

@@ -372,30 +372,7 @@ void rope(float* x, const float* cosine, const float* sine, int64_t half) {
 
 }  // namespace neon
 
-const KernelSet kNeonKernels = {
-    "neon",
-    neon::kBaseFeatures,
-    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv, neon::ternary_gemm}},
-    neon::quantize,
-    neon::dequantize,
-    neon::dense_matmul,
-    neon::widen,
-    neon::rms_norm,
-    neon::add,
-    neon::Rowwise::gate,
-    neon::rope,
-    neon::narrow,
-    neon::quantize_query,
-    neon::attend_page_f16,
-    neon::attend_page_int8,
-    neon::merge_attention,
-    neon::finish_attention,
-    neon::Rowwise::dequantize_rows,
-    neon::Rowwise::activate,
-    neon::Rowwise::softmax,
-    neon::Rowwise::layer_norm,
-    head::pack_neon,
-    head::scan_neon,
-};
+const KernelSet kNeonKernels =
+    neon::kernel_set("neon", neon::kBaseFeatures, neon::ternary_gemv, neon::ternary_gemm, head::scan_neon);
 
 }  // namespace tritium::kernels

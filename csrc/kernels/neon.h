@@ -55,6 +55,38 @@ using Rowwise = RowwiseKernels<NeonVectors>;
 // neon_dotprod.cpp
 void ternary_gemv_dotprod(const TernaryMatmul& problem);
 
+using TernaryProduct = void (*)(const TernaryMatmul& problem);
+
+// A set with products of its own.
+consteval KernelSet kernel_set(const char* name, uint32_t features, TernaryProduct gemv, TernaryProduct gemm,
+                               void (*scan_head)(const HeadScan& scan)) {
+  return {
+      name,
+      features,
+      {{k2BitLayout, pack_panel, gemv, gemm}},
+      quantize,
+      dequantize,
+      dense_matmul,
+      widen,
+      rms_norm,
+      add,
+      Rowwise::gate,
+      rope,
+      narrow,
+      quantize_query,
+      attend_page_f16,
+      attend_page_int8,
+      merge_attention,
+      finish_attention,
+      Rowwise::dequantize_rows,
+      Rowwise::activate,
+      Rowwise::softmax,
+      Rowwise::layer_norm,
+      head::pack_neon,
+      scan_head,
+  };
+}
+
 inline constexpr int kWidth = 4;
 inline constexpr int kLanes = 16;
 inline constexpr int kLaneRegisters = kLanes / kWidth;

@@ -101,30 +101,7 @@ void ternary_gemv_dotprod(const TernaryMatmul& problem) {
 
 }  // namespace neon
 
-const KernelSet kNeonDotprodKernels = {
-    "neon_dotprod",
-    neon::kDotprodFeatures,
-    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv_dotprod, neon::ternary_gemm}},
-    neon::quantize,
-    neon::dequantize,
-    neon::dense_matmul,
-    neon::widen,
-    neon::rms_norm,
-    neon::add,
-    neon::Rowwise::gate,
-    neon::rope,
-    neon::narrow,
-    neon::quantize_query,
-    neon::attend_page_f16,
-    neon::attend_page_int8,
-    neon::merge_attention,
-    neon::finish_attention,
-    neon::Rowwise::dequantize_rows,
-    neon::Rowwise::activate,
-    neon::Rowwise::softmax,
-    neon::Rowwise::layer_norm,
-    head::pack_neon,
-    head::scan_neon_dotprod,
-};
+const KernelSet kNeonDotprodKernels = neon::kernel_set(
+    "neon_dotprod", neon::kDotprodFeatures, neon::ternary_gemv_dotprod, neon::ternary_gemm, head::scan_neon_dotprod);
 
 }  // namespace tritium::kernels

@@ -99,30 +99,7 @@ void ternary_gemm(const TernaryMatmul& problem) {
 
 }  // namespace neon
 
-const KernelSet kNeonI8mmKernels = {
-    "neon_i8mm",
-    neon::kI8mmFeatures,
-    {{k2BitLayout, neon::pack_panel, neon::ternary_gemv_dotprod, neon::ternary_gemm}},
-    neon::quantize,
-    neon::dequantize,
-    neon::dense_matmul,
-    neon::widen,
-    neon::rms_norm,
-    neon::add,
-    neon::Rowwise::gate,
-    neon::rope,
-    neon::narrow,
-    neon::quantize_query,
-    neon::attend_page_f16,
-    neon::attend_page_int8,
-    neon::merge_attention,
-    neon::finish_attention,
-    neon::Rowwise::dequantize_rows,
-    neon::Rowwise::activate,
-    neon::Rowwise::softmax,
-    neon::Rowwise::layer_norm,
-    head::pack_neon,
-    head::scan_neon_dotprod,
-};
+const KernelSet kNeonI8mmKernels = neon::kernel_set("neon_i8mm", neon::kI8mmFeatures, neon::ternary_gemv_dotprod,
+                                                    neon::ternary_gemm, head::scan_neon_dotprod);
 
 }  // namespace tritium::kernels

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "base/process_guard.h"
 #include "memory/allocator.h"
 #include "memory/buffer_cache.h"
 
@@ -16,35 +18,58 @@ namespace tritium {
 struct MemoryPool::Buffer::Shared {
   using Cache = BufferCache<void*>;
 
-  explicit Shared(size_t bytes) : limit(bytes) {}
-  ~Shared() { cache.clear(free); }
+  // Stored and working memory are reused and limited apart, so that neither takes the other's place.
+  struct Account {
+    MemoryStats stats;  // without `cached`, which the cache knows
+    Cache cache;
+
+    size_t held() const { return stats.active + cache.bytes(); }
+    void add(size_t bytes) {
+      stats.active += bytes;
+      stats.peak = std::max(stats.peak, stats.active);
+    }
+  };
+
+  Shared(size_t limit, size_t working_limit) {
+    total.limit = limit;
+    stored.stats.limit = limit;
+    working.stats.limit = std::min(limit, working_limit);
+  }
+  ~Shared() {
+    if (process.is_owner()) clear();
+  }
 
   static void free(const Cache::Entry& entry) noexcept { free_aligned(entry.buffer, entry.capacity); }
 
+  Account& account(const MemoryUse& use) { return use.working ? working : stored; }
+
   // Throws MemoryLimitError.
-  Cache::Entry take(size_t bytes, const char* what) {
+  Cache::Entry take(size_t bytes, const MemoryUse& use) {
+    process.check("a MemoryPool");
     std::lock_guard lock(mutex);
-    const size_t rest = limit - active;
-    if (bytes > rest) {
-      throw MemoryLimitError(
-          concat("[memory] ", what, " needs ", bytes, " bytes, ", rest, " of ", limit, " bytes are free"));
-    }
-    // A reused buffer may be larger than `bytes`, but it is part of the limit already.
-    std::optional<Cache::Entry> entry = cache.take(bytes);
-    if (!entry) entry = take_from_system(bytes, what, rest);
-    active += entry->capacity;
-    active_by_use[what] += entry->capacity;
-    peak = std::max(peak, active);
+    Account& account = this->account(use);
+    const size_t rest = std::min(total.limit - total.active, account.stats.limit - account.stats.active);
+    if (bytes > rest) throw MemoryLimitError(refusal(bytes, use));
+    // A reused buffer may be larger than `bytes`, but it is part of the limits already.
+    std::optional<Cache::Entry> entry = account.cache.take(bytes);
+    if (!entry) entry = take_from_system(bytes, use, rest);
+    total.active += entry->capacity;
+    total.peak = std::max(total.peak, total.active);
+    account.add(entry->capacity);
+    active_by_use[use.name] += entry->capacity;
     return *entry;
   }
 
-  void give_back(void* data, size_t capacity, const char* what) noexcept {
+  void give_back(void* data, size_t capacity, const MemoryUse& use) noexcept {
+    if (!process.is_owner()) return;  // the lock may be held by a thread that is not in this process
     std::lock_guard lock(mutex);
-    active -= capacity;
-    active_by_use[what] -= capacity;
-    if (!closed) {
+    Account& account = this->account(use);
+    total.active -= capacity;
+    account.stats.active -= capacity;
+    active_by_use[use.name] -= capacity;
+    if (use.reusable && !closed) {
       try {
-        cache.put(data, capacity);
+        account.cache.put(data, capacity);
         return;
       } catch (...) {  // no memory to remember it
       }
@@ -52,43 +77,59 @@ struct MemoryPool::Buffer::Shared {
     free_aligned(data, capacity);
   }
 
-  void trim() {
-    std::lock_guard lock(mutex);
-    cache.clear(free);
+  void clear() {
+    stored.cache.clear(free);
+    working.cache.clear(free);
   }
 
+  const ProcessGuard process;
   std::mutex mutex;
-  const size_t limit;
-  size_t active = 0;
-  size_t peak = 0;
+  MemoryStats total;  // without `cached`
+  Account stored;
+  Account working;
   std::map<std::string_view, size_t> active_by_use;
   bool closed = false;  // the pool is gone; buffers that come back are freed
-  Cache cache;
 
  private:
-  Cache::Entry take_from_system(size_t bytes, const char* what, size_t rest) {
-    const size_t room = rest - cache.bytes();
-    // Whole cache lines where the limit allows them.
+  std::string refusal(size_t bytes, const MemoryUse& use) {
+    const bool by_total = bytes > total.limit - total.active;
+    const MemoryStats& short_of = by_total ? total : account(use).stats;
+    return concat("[memory] ", use.name, " needs ", bytes, " bytes, ", short_of.limit - short_of.active, " of ",
+                  short_of.limit,
+                  by_total ? " bytes are free; a larger memory_limit gives more"
+                           : " bytes of working memory are free; a larger memory_pool_size gives more");
+  }
+
+  Cache::Entry take_from_system(size_t bytes, const MemoryUse& use, size_t rest) {
+    // Whole cache lines where the limits allow them.
     const size_t rounded = (std::max(bytes, size_t{1}) + kAlignment - 1) & ~(kAlignment - 1);
     const size_t capacity = rounded >= bytes && rounded <= rest ? rounded : bytes;
-    if (capacity > room) cache.evict(capacity - room, free);
+    Account& account = this->account(use);
+    make_room(account.cache, account.held(), account.stats.limit, capacity);
+    // What would pass the limit of everything is taken from the other account first: this one is in use.
+    Account& other = use.working ? stored : working;
+    make_room(other.cache, account.held() + other.held(), total.limit, capacity);
+    make_room(account.cache, account.held() + other.held(), total.limit, capacity);
     try {
       return {allocate_aligned(capacity), capacity};
     } catch (const MemoryLimitError&) {
-      if (cache.bytes() == 0)
-        throw MemoryLimitError(concat("[memory] ", what, ": the system has no ", bytes, " bytes"));
+      clear();
     }
-    cache.clear(free);
     try {
       return {allocate_aligned(capacity), capacity};
     } catch (const MemoryLimitError&) {
-      throw MemoryLimitError(concat("[memory] ", what, ": the system has no ", bytes, " bytes"));
+      throw MemoryLimitError(concat("[memory] ", use.name, ": the system has no ", bytes, " bytes"));
     }
+  }
+
+  // Frees cached buffers until `bytes` more than the `held` ones do not pass the limit, if the cache has so many.
+  static void make_room(Cache& cache, size_t held, size_t limit, size_t bytes) {
+    if (bytes > limit - held) cache.evict(bytes - (limit - held), free);
   }
 };
 
 MemoryPool::Buffer::~Buffer() {
-  if (pool_) pool_->give_back(data_, capacity_, what_);
+  if (pool_) pool_->give_back(data_, capacity_, use_);
 }
 
 MemoryPool::Buffer::Buffer(Buffer&& other) noexcept
@@ -96,7 +137,7 @@ MemoryPool::Buffer::Buffer(Buffer&& other) noexcept
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       capacity_(std::exchange(other.capacity_, 0)),
-      what_(other.what_) {}
+      use_(other.use_) {}
 
 MemoryPool::Buffer& MemoryPool::Buffer::operator=(Buffer&& other) noexcept {
   Buffer moved(std::move(other));
@@ -104,39 +145,57 @@ MemoryPool::Buffer& MemoryPool::Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, moved.data_);
   std::swap(size_, moved.size_);
   std::swap(capacity_, moved.capacity_);
-  std::swap(what_, moved.what_);
+  std::swap(use_, moved.use_);
   return *this;
 }
 
-MemoryPool::MemoryPool(size_t limit) : shared_(std::make_shared<Buffer::Shared>(limit)) {}
+MemoryPool::MemoryPool(size_t limit, size_t working_limit)
+    : shared_(std::make_shared<Buffer::Shared>(limit, working_limit)) {}
 
 MemoryPool::~MemoryPool() {
+  if (!shared_->process.is_owner()) return;
   std::lock_guard lock(shared_->mutex);
   shared_->closed = true;
-  shared_->cache.clear(Buffer::Shared::free);
+  shared_->clear();
 }
 
-MemoryPool::Buffer MemoryPool::allocate(size_t bytes, const char* what) {
-  const auto entry = shared_->take(bytes, what);
+MemoryPool::Buffer MemoryPool::allocate(size_t bytes, const MemoryUse& use) {
+  const auto entry = shared_->take(bytes, use);
   Buffer buffer;
   buffer.pool_ = shared_;
   buffer.data_ = entry.buffer;
   buffer.size_ = bytes;
   buffer.capacity_ = entry.capacity;
-  buffer.what_ = what;
+  buffer.use_ = use;
   return buffer;
 }
 
-void MemoryPool::trim() { shared_->trim(); }
-
-MemoryStats MemoryPool::stats() const {
+void MemoryPool::trim() {
+  shared_->process.check("a MemoryPool");
   std::lock_guard lock(shared_->mutex);
-  return {shared_->active, shared_->peak, shared_->cache.bytes(), shared_->limit};
+  shared_->clear();
 }
 
-size_t MemoryPool::active(const char* what) const {
+MemoryStats MemoryPool::stats() const {
+  shared_->process.check("a MemoryPool");
   std::lock_guard lock(shared_->mutex);
-  const auto found = shared_->active_by_use.find(what);
+  MemoryStats stats = shared_->total;
+  stats.cached = shared_->stored.cache.bytes() + shared_->working.cache.bytes();
+  return stats;
+}
+
+MemoryStats MemoryPool::working_stats() const {
+  shared_->process.check("a MemoryPool");
+  std::lock_guard lock(shared_->mutex);
+  MemoryStats stats = shared_->working.stats;
+  stats.cached = shared_->working.cache.bytes();
+  return stats;
+}
+
+size_t MemoryPool::active(const MemoryUse& use) const {
+  shared_->process.check("a MemoryPool");
+  std::lock_guard lock(shared_->mutex);
+  const auto found = shared_->active_by_use.find(use.name);
   return found == shared_->active_by_use.end() ? 0 : found->second;
 }
 

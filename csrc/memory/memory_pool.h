@@ -1,16 +1,24 @@
-// MemoryPool: reuses buffers by size, under a limit, and counts what it gives out.
+// MemoryPool: reuses buffers by size, under limits, and counts what it gives out.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 namespace tritium {
 
-// What a buffer is for. Static strings, so that an error can say it and the pool can count by it.
-inline constexpr const char* kWeightsMemory = "packed weights";
-inline constexpr const char* kCacheMemory = "the KV cache";
-inline constexpr const char* kArenaMemory = "the arena";
-inline constexpr const char* kOutputMemory = "the outputs";
+// What a buffer is for.
+struct MemoryUse {
+  const char* name;      // static; in errors, and what the pool counts by
+  bool working = true;   // needed while something runs: under the limit of working memory, too
+  bool reusable = true;  // kept for the next buffer of its size; otherwise the system has it back at once
+};
+
+inline constexpr MemoryUse kWeightsMemory{"packed weights", false, false};
+inline constexpr MemoryUse kCacheMemory{"the KV cache", false};
+inline constexpr MemoryUse kMeasurementMemory{"the measurement", false, false};
+inline constexpr MemoryUse kArenaMemory{"the arena"};
+inline constexpr MemoryUse kOutputMemory{"the outputs"};
 
 struct MemoryStats {
   size_t active = 0;  // bytes in use
@@ -19,9 +27,11 @@ struct MemoryStats {
   size_t limit = 0;   // active + cached never pass it
 };
 
+// Every call is a DeviceError in the child after fork(); what the child destroys is left alone.
 class MemoryPool {
  public:
-  explicit MemoryPool(size_t limit);
+  // Bytes of everything together, and of working memory.
+  explicit MemoryPool(size_t limit, size_t working_limit = SIZE_MAX);
   ~MemoryPool();
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
@@ -47,18 +57,19 @@ class MemoryPool {
     void* data_ = nullptr;
     size_t size_ = 0;
     size_t capacity_ = 0;
-    const char* what_ = nullptr;
+    MemoryUse use_{};
   };
 
-  // The contents are not initialised. MemoryLimitError names `what`, the bytes asked for and the limit.
-  Buffer allocate(size_t bytes, const char* what);
+  // The contents are not initialised. MemoryLimitError names the use, the bytes asked for and the limit.
+  Buffer allocate(size_t bytes, const MemoryUse& use);
 
   // Gives the cached buffers back to the system.
   void trim();
 
   MemoryStats stats() const;
-  // Bytes in use that were allocated for `what`.
-  size_t active(const char* what) const;
+  MemoryStats working_stats() const;
+  // Bytes in use that were allocated for a use of this name.
+  size_t active(const MemoryUse& use) const;
 
  private:
   std::shared_ptr<Buffer::Shared> shared_;

@@ -4,22 +4,23 @@
 
 namespace tritium {
 
-std::string_view operator_name(const OperatorKind& kind) {
-  return std::visit<std::string_view>(Overloaded{
-                                          [](const EmbeddingOp&) { return "embedding"; },
-                                          [](const RmsNormOp&) { return "rms_norm"; },
-                                          [](const LayerNormOp&) { return "layer_norm"; },
-                                          [](const TernaryLinearOp&) { return "ternary_linear"; },
-                                          [](const DenseLinearOp&) { return "dense_linear"; },
-                                          [](const RopeOp&) { return "rope"; },
-                                          [](const AttentionOp&) { return "attention"; },
-                                          [](const GateOp&) { return "gate"; },
-                                          [](const ActivationOp& op) { return activation_name(op.activation); },
-                                          [](const SoftmaxOp&) { return "softmax"; },
-                                          [](const AddOp&) { return "add"; },
-                                          [](const SelectOutputsOp&) { return "select_outputs"; },
-                                      },
-                                      kind);
+std::string operator_name(const OperatorKind& kind) {
+  return std::visit<std::string>(Overloaded{
+                                     [](const EmbeddingOp&) { return "embedding"; },
+                                     [](const RmsNormOp&) { return "rms_norm"; },
+                                     [](const LayerNormOp&) { return "layer_norm"; },
+                                     [](const TernaryLinearOp&) { return "ternary_linear"; },
+                                     [](const DenseLinearOp&) { return "dense_linear"; },
+                                     [](const RopeOp&) { return "rope"; },
+                                     [](const AttentionOp&) { return "attention"; },
+                                     [](const GateOp&) { return "gate"; },
+                                     [](const ActivationOp& op) { return std::string(activation_name(op.activation)); },
+                                     [](const SoftmaxOp&) { return "softmax"; },
+                                     [](const AddOp&) { return "add"; },
+                                     [](const CustomOp& op) { return "custom:" + op.name; },
+                                     [](const SelectOutputsOp&) { return "select_outputs"; },
+                                 },
+                                 kind);
 }
 
 std::string_view Graph::fed_rows() const {

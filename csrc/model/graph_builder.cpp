@@ -79,12 +79,15 @@ void GraphBuilder::find_scales(const std::string& name, TernaryWeight& weight) {
   weight.stored_scale = 1;
   const StoredTensor* tensor = find(name + ".weight_scale");
   if (!tensor) return;
-  if (tensor->shape != Shape{1} && tensor->shape != Shape{weight.rows}) {
-    throw wrong_shape(*tensor, concat("[1] or [", weight.rows, "]"));
+  const Shape& shape = tensor->shape;
+  const bool grouped = shape.size() == 2 && shape[0] == weight.rows && shape[1] >= 1 && weight.columns % shape[1] == 0;
+  if (shape != Shape{1} && shape != Shape{weight.rows} && !grouped) {
+    throw wrong_shape(*tensor, concat("[1], [", weight.rows, "] or [", weight.rows, ", groups], groups a divisor of ",
+                                      weight.columns));
   }
-  require_floats(*tensor, tensor->shape);
-  std::vector<float> scales(static_cast<size_t>(tensor->shape[0]));
-  read_floats(*tensor, 0, tensor->shape[0], scales.data());
+  require_floats(*tensor, shape);
+  std::vector<float> scales(static_cast<size_t>(element_count(shape)));
+  read_floats(*tensor, 0, element_count(shape), scales.data());
   for (float scale : scales) {
     if (!std::isfinite(scale) || scale <= 0) {
       throw ModelLoadError(concat("[tensor] ", tensor->label(), " must be a finite scale > 0, got ", scale));
@@ -92,9 +95,10 @@ void GraphBuilder::find_scales(const std::string& name, TernaryWeight& weight) {
   }
   if (scales.size() == 1) {
     weight.stored_scale = scales[0];
-  } else {
-    weight.row_scales = std::move(scales);
+    return;
   }
+  weight.row_scales = std::move(scales);
+  if (grouped) weight.groups = shape[1];
 }
 
 WeightId GraphBuilder::dense_weight(const std::string& name, const Shape& shape, bool bias) {
@@ -202,6 +206,11 @@ ValueId GraphBuilder::activation(ValueId x, const std::string& name, ActivationK
 ValueId GraphBuilder::softmax(ValueId x, const std::string& name) { return append_like(name, SoftmaxOp{}, {x}); }
 
 ValueId GraphBuilder::add(ValueId x, ValueId z, const std::string& name) { return append_like(name, AddOp{}, {x, z}); }
+
+ValueId GraphBuilder::custom(std::vector<ValueId> inputs, const std::string& name, CustomOp op) {
+  Value result{name, ValueType::kFloat, value(inputs[0]).rows, element_count(op.output_shape)};
+  return append(name, std::move(op), std::move(inputs), std::move(result));
+}
 
 ValueId GraphBuilder::select_outputs(ValueId x, const std::string& name) {
   return append(name, SelectOutputsOp{}, {x}, {name, ValueType::kFloat, RowKind::kOutputs, value(x).width});

@@ -41,7 +41,7 @@ class GraphBuilder {
   ValueId embedding(ValueId ids, const std::string& name, int64_t vocab_size, int64_t width);
   ValueId rms_norm(ValueId x, const std::string& name, double eps);
   ValueId layer_norm(ValueId x, const std::string& name, double eps, bool bias);
-  // Trits or packed codes with "<name>.weight_scale", of shape [1] or [outputs], or masters.
+  // Trits or packed codes with "<name>.weight_scale", of shape [1], [outputs] or [outputs, groups], or masters.
   ValueId ternary_linear(ValueId x, const std::string& name, int64_t outputs, const TernaryLinearOptions& options);
   ValueId dense_linear(ValueId x, const std::string& name, int64_t outputs, bool bias);
   ValueId rope(ValueId x, const std::string& name, int64_t heads, int64_t head_dim, std::vector<float> frequencies);
@@ -50,6 +50,7 @@ class GraphBuilder {
   ValueId activation(ValueId x, const std::string& name, ActivationKind activation);
   ValueId softmax(ValueId x, const std::string& name);
   ValueId add(ValueId x, ValueId z, const std::string& name);
+  ValueId custom(std::vector<ValueId> inputs, const std::string& name, CustomOp op);
   ValueId select_outputs(ValueId x, const std::string& name);
   void set_output(ValueId value) { graph_.output = value; }
 

@@ -1,6 +1,7 @@
 #include "model/network_builder.h"
 
 #include <algorithm>
+#include <exception>
 
 #include "base/error.h"
 
@@ -10,13 +11,22 @@ namespace {
 // The integer sums of a row stay inside int32 up to this width.
 constexpr int64_t kMaxWidth = int64_t{1} << 22;
 
+bool is_possible(const Shape& sample) {
+  return !sample.empty() && std::ranges::all_of(sample, [](int64_t dimension) { return dimension >= 1; }) &&
+         element_count(sample) <= kMaxWidth;
+}
+
+std::vector<Shape> shapes_of(const std::vector<NetworkValue>& values) {
+  std::vector<Shape> shapes;
+  for (const NetworkValue& value : values) shapes.push_back(value.shape);
+  return shapes;
+}
+
 }  // namespace
 
 NetworkBuilder::NetworkBuilder(std::string name, Shape input_shape, const TensorSource& source)
     : name_(std::move(name)), builder_(source) {
-  const bool possible = !input_shape.empty() && std::all_of(input_shape.begin(), input_shape.end(),
-                                                            [](int64_t dimension) { return dimension >= 1; });
-  if (!possible || element_count(input_shape) > kMaxWidth) {
+  if (!is_possible(input_shape)) {
     throw ModelLoadError(
         concat("[network] the input shape must have at least 1 dimension, none less than 1, and at most ", kMaxWidth,
                " elements, got ", shape_text(input_shape)));
@@ -84,6 +94,35 @@ NetworkValue NetworkBuilder::add(const NetworkValue& x, const NetworkValue& z, c
                                 " and ", shape_text(z.shape), "; they must be equal"));
   }
   return {builder_.add(x.id, z.id, named(name, x, "add")), x.shape};
+}
+
+NetworkValue NetworkBuilder::custom(const std::vector<NetworkValue>& inputs, const CustomOperator& op,
+                                    const std::string& name) {
+  std::vector<Shape> shapes = shapes_of(inputs);
+  try {
+    Shape output_shape = op.result_shape(shapes);
+    return custom(inputs, {op.name, std::move(shapes), std::move(output_shape)}, name);
+  } catch (const OptimizationError& error) {
+    std::throw_with_nested(ModelLoadError(error.what()));
+  }
+}
+
+NetworkValue NetworkBuilder::custom(const std::vector<NetworkValue>& inputs, const std::string& op, Shape output_shape,
+                                    const std::string& name) {
+  return custom(inputs, {op, shapes_of(inputs), std::move(output_shape)}, name);
+}
+
+NetworkValue NetworkBuilder::custom(const std::vector<NetworkValue>& inputs, CustomOp op, const std::string& name) {
+  if (inputs.empty()) throw ModelLoadError(concat("[network] ", op.name, " has 0 inputs; it needs at least 1"));
+  if (!is_possible(op.output_shape)) {
+    throw ModelLoadError(concat("[network] ", op.name, " must give samples of at least 1 dimension, none less than 1, ",
+                                "and at most ", kMaxWidth, " elements, got ", shape_text(op.output_shape)));
+  }
+  std::vector<ValueId> ids;
+  for (const NetworkValue& input : inputs) ids.push_back(input.id);
+  Shape shape = op.output_shape;
+  const std::string place = named(name, inputs[0], op.name);
+  return {builder_.custom(std::move(ids), place, std::move(op)), std::move(shape)};
 }
 
 NetworkValue NetworkBuilder::flatten(const NetworkValue& x) const { return {x.id, {element_count(x.shape)}}; }

@@ -9,7 +9,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "model/custom_operator.h"
 #include "model/model.h"
 
 namespace tritium {
@@ -31,9 +33,10 @@ class NetworkBuilder {
   // Each layer checks its tensors: ModelLoadError names the tensor, its shape and the one that is needed. Linears,
   // norms and the softmax need samples with one dimension (flatten gives it): ModelLoadError otherwise.
 
-  // BitLinear. "<name>.weight" (outputs, inputs) as trits with "<name>.weight_scale", of shape [1] or [outputs], as
-  // packed stripes with the same, or as masters, whose scale is their mean magnitude; "<name>.bias" (outputs) if the
-  // source has it. The bias is added after the scale. A norm inside the linear is an rms_norm in front of it.
+  // BitLinear. "<name>.weight" (outputs, inputs) as trits with "<name>.weight_scale", of shape [1], [outputs] or
+  // [outputs, groups] for as many equal groups of inputs, as packed stripes with the same, or as masters, whose scale
+  // is their mean magnitude; "<name>.bias" (outputs) if the source has it. The bias is added after the scale. A norm
+  // inside the linear is an rms_norm in front of it.
   NetworkValue ternary_linear(const NetworkValue& x, const std::string& name, int64_t outputs,
                               ScaleDirection direction = ScaleDirection::kMultiply);
   // In floats: "<name>.weight" (outputs, inputs), and "<name>.bias" (outputs) if the source has it.
@@ -46,6 +49,12 @@ class NetworkBuilder {
   NetworkValue softmax(const NetworkValue& x, const std::string& name = {});
   // x + z, of one shape.
   NetworkValue add(const NetworkValue& x, const NetworkValue& z, const std::string& name = {});
+  // A custom operator over one value or more, each of any shape; `name` is made of the first one's if it is empty:
+  // "hidden.softcap". Given by name, it makes samples of output_shape. The model keeps name and shapes; the engine that
+  // runs it must have the operator.
+  NetworkValue custom(const std::vector<NetworkValue>& inputs, const CustomOperator& op, const std::string& name = {});
+  NetworkValue custom(const std::vector<NetworkValue>& inputs, const std::string& op, Shape output_shape,
+                      const std::string& name = {});
   // The same elements with one dimension.
   NetworkValue flatten(const NetworkValue& x) const;
 
@@ -54,6 +63,7 @@ class NetworkBuilder {
   std::shared_ptr<const Model> build(const NetworkValue& output);
 
  private:
+  NetworkValue custom(const std::vector<NetworkValue>& inputs, CustomOp op, const std::string& name);
   void require_flat(const NetworkValue& x, const std::string& layer) const;
   void require_outputs(const std::string& layer, int64_t outputs) const;
   void require_eps(const std::string& layer, double eps) const;

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/tensor.h"
 #include "model/model_config.h"
 
 namespace tritium {
@@ -73,14 +74,21 @@ struct SoftmaxOp {};
 // x + z.
 struct AddOp {};
 
+// A function that the engine has by this name (model/custom_operator.h).
+struct CustomOp {
+  std::string name;
+  std::vector<Shape> input_shapes;  // of a sample
+  Shape output_shape;
+};
+
 // The rows whose result is wanted.
 struct SelectOutputsOp {};
 
 using OperatorKind = std::variant<EmbeddingOp, RmsNormOp, LayerNormOp, TernaryLinearOp, DenseLinearOp, RopeOp,
-                                  AttentionOp, GateOp, ActivationOp, SoftmaxOp, AddOp, SelectOutputsOp>;
+                                  AttentionOp, GateOp, ActivationOp, SoftmaxOp, AddOp, CustomOp, SelectOutputsOp>;
 
-// "ternary_linear".
-std::string_view operator_name(const OperatorKind& kind);
+// "ternary_linear", "custom:softcap".
+std::string operator_name(const OperatorKind& kind);
 
 struct Operator {
   std::string name;  // where in the model: "model.layers.0.self_attn.q_proj"

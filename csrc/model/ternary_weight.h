@@ -1,5 +1,5 @@
-// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale, or one a row, and perhaps a bias, read row by row
-// from whatever bytes hold it.
+// TernaryWeight: a matrix of weights in {-1, 0, 1} with one scale, one a row or one a group of a row's columns, and
+// perhaps a bias, read row by row from whatever bytes hold it.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,14 @@ struct TernaryWeight {
   std::optional<float> stored_scale;
   ScaleDirection direction = ScaleDirection::kMultiply;
   std::optional<StoredTensor> bias;  // floats (rows)
-  // (rows) or empty: a scale for each row instead, stored_scale is 1 then. A row is computed as if it were a matrix.
+  // (rows, groups) or empty: a scale for each group of columns / groups columns of each row instead, stored_scale is 1
+  // then.
   std::vector<float> row_scales = {};
+  int64_t groups = 1;
   bool bias_before_scale = false;  // whether the scale multiplies the bias, too
 
   bool scales_bias() const { return bias_before_scale && stored_scale && direction == ScaleDirection::kMultiply; }
+  int64_t group_columns() const { return columns / groups; }
   bool is_masters() const { return !stored_scale.has_value(); }
 };
 

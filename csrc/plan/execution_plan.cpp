@@ -68,8 +68,8 @@ KVDType parse_kv_dtype(std::string_view name) {
   throw OptimizationError(concat("[plan] unknown kv_dtype '", name, "'; known are f16, int8"));
 }
 
-std::string_view step_name(const StepKind& kind) {
-  return std::visit<std::string_view>(
+std::string step_name(const StepKind& kind) {
+  return std::visit<std::string>(
       Overloaded{
           [](const EmbeddingOp&) { return "embedding"; },
           [](const RmsNormOp&) { return "rms_norm"; },
@@ -96,12 +96,25 @@ std::string_view step_name(const StepKind& kind) {
           [](const RopeOp&) { return "rope"; },
           [](const AttentionStep& step) { return step.rotates ? "rope_attention" : "attention"; },
           [](const GateOp&) { return "gate"; },
-          [](const ActivationOp& op) { return activation_name(op.activation); },
+          [](const ActivationOp& op) { return std::string(activation_name(op.activation)); },
           [](const SoftmaxOp&) { return "softmax"; },
           [](const AddOp&) { return "add"; },
+          [](const CustomOp& op) { return "custom:" + op.name; },
           [](const SelectOutputsOp&) { return "select_outputs"; },
       },
       kind);
+}
+
+std::string_view storage_name(Storage storage) {
+  switch (storage) {
+    case Storage::kTokenIds:
+      return "token_ids";
+    case Storage::kFloat:
+      return "float32";
+    case Storage::kQuantized:
+      return "quantized";
+  }
+  return "";
 }
 
 int64_t PlanValue::bytes(int64_t count) const {

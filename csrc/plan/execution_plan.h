@@ -79,9 +79,9 @@ struct HeadStep {
 
 using StepKind =
     std::variant<EmbeddingOp, RmsNormOp, LayerNormOp, QuantizeStep, NormQuantizeStep, TernaryMatmulStep, DenseLinearOp,
-                 HeadStep, RopeOp, AttentionStep, GateOp, ActivationOp, SoftmaxOp, AddOp, SelectOutputsOp>;
+                 HeadStep, RopeOp, AttentionStep, GateOp, ActivationOp, SoftmaxOp, AddOp, CustomOp, SelectOutputsOp>;
 
-std::string_view step_name(const StepKind& kind);  // "ternary_matmul"
+std::string step_name(const StepKind& kind);  // "ternary_matmul", "custom:softcap"
 
 using PlanValueId = int;
 
@@ -97,6 +97,8 @@ enum class Storage {
   kFloat,      // float32 (rows, width)
   kQuantized,  // int8 (rows, width padded to kQuantizedColumns), then float32 absmax (rows), then int32 sum (rows)
 };
+
+std::string_view storage_name(Storage storage);  // "token_ids", "float32", "quantized"
 
 inline constexpr int64_t kQuantizedColumns = 16;
 inline constexpr int64_t kOutsideArena = -1;

@@ -3,7 +3,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <variant>
 
+#include "base/byte_size.h"
+#include "base/device.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "bindings.h"
@@ -25,25 +28,37 @@ void warn(const std::string& message) {
   if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) < 0) throw py::error_already_set();
 }
 
-std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<int64_t> threads,
-                                             std::optional<int64_t> memory_limit, const std::string& level,
+// Bytes, or a text as "512MB".
+using ByteSize = std::variant<int64_t, std::string>;
+
+size_t bytes_of(const ByteSize& size) {
+  if (const auto* text = std::get_if<std::string>(&size)) return parse_byte_size(*text);
+  const int64_t bytes = std::get<int64_t>(size);
+  if (bytes < 1) throw MemoryLimitError(concat("[memory] a limit must be at least 1 byte, got ", bytes));
+  return static_cast<size_t>(bytes);
+}
+
+std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<bool> gpu_acceleration,
+                                             std::optional<int64_t> threads, int64_t batch_size,
+                                             const ByteSize& memory_pool_size,
+                                             const std::optional<ByteSize>& memory_limit, const std::string& level,
                                              std::string ternary_format, const std::optional<std::string>& cache_dir,
-                                             int64_t max_cache_size) {
+                                             int64_t max_cache_size, std::vector<CustomOperator> custom_operators) {
   EngineOptions options;
   options.ternary_format = std::move(ternary_format);
   options.device = std::move(device);
+  options.gpu_acceleration = gpu_acceleration;
+  options.batch_size = batch_size;
+  options.memory_pool_size = bytes_of(memory_pool_size);
   options.level = parse_optimization_level(level);
+  options.custom_operators = std::move(custom_operators);
   if (threads) {
     if (*threads < 1 || *threads > 1024) {
       throw DeviceError(concat("[threads] the number of threads must lie in [1, 1024], got ", *threads));
     }
     options.threads = static_cast<int>(*threads);
   }
-  if (memory_limit) {
-    if (*memory_limit < 1)
-      throw MemoryLimitError(concat("[memory] the limit must be at least 1 byte, got ", *memory_limit));
-    options.memory_limit = static_cast<size_t>(*memory_limit);
-  }
+  if (memory_limit) options.memory_limit = bytes_of(*memory_limit);
   if (!cache_dir) {
     options.cache.reset();
   } else if (*cache_dir != "auto") {
@@ -56,6 +71,7 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<i
     options.cache->max_bytes = static_cast<uint64_t>(max_cache_size);
     options.cache->warn = warn;
   }
+  py::gil_scoped_release release;
   return build_engine(options);
 }
 
@@ -71,7 +87,63 @@ py::array_t<float> to_array(FloatMatrix matrix) {
   return py::array_t<float>({matrix.rows, matrix.columns}, data, owner);
 }
 
+// A value of a plan as Python sees it: with its bytes, and by itself.
+struct PlannedValue {
+  std::string name;
+  std::string_view storage;
+  int64_t width;
+  std::optional<int64_t> offset;
+  int64_t nbytes;
+};
+
+struct PlannedStep {
+  std::string name;
+  std::string_view kind;
+  std::vector<PlannedValue> inputs;
+  std::vector<PlannedValue> outputs;
+};
+
+std::vector<PlannedValue> planned_values(const ExecutionPlan& plan, const std::vector<PlanValueId>& ids) {
+  std::vector<PlannedValue> values;
+  for (PlanValueId id : ids) {
+    const PlanValue& value = plan.values[static_cast<size_t>(id)];
+    values.push_back({value.name, storage_name(value.storage), value.width,
+                      value.offset == kOutsideArena ? std::nullopt : std::optional(value.offset),
+                      value.bytes(plan.options.max_tokens)});
+  }
+  return values;
+}
+
+std::vector<PlannedStep> planned_steps(const ExecutionPlan& plan) {
+  std::vector<PlannedStep> steps;
+  for (const Step& step : plan.steps) {
+    steps.push_back(
+        {step.name, step_name(step.kind), planned_values(plan, step.inputs), planned_values(plan, step.outputs)});
+  }
+  return steps;
+}
+
 void bind_plan(py::module_& module) {
+  py::class_<PlannedValue>(module, "PlanValue")
+      .def_readonly("name", &PlannedValue::name)
+      .def_readonly("storage", &PlannedValue::storage)
+      .def_readonly("width", &PlannedValue::width)
+      .def_readonly("offset", &PlannedValue::offset)
+      .def_readonly("nbytes", &PlannedValue::nbytes)
+      .def("__repr__", [](const PlannedValue& value) {
+        return concat("PlanValue('", value.name, "', ", value.storage, ", width=", value.width,
+                      ", offset=", value.offset ? std::to_string(*value.offset) : "None", ", nbytes=", value.nbytes,
+                      ")");
+      });
+  py::class_<PlannedStep>(module, "PlanStep")
+      .def_readonly("name", &PlannedStep::name)
+      .def_readonly("kind", &PlannedStep::kind)
+      .def_readonly("inputs", &PlannedStep::inputs)
+      .def_readonly("outputs", &PlannedStep::outputs)
+      .def("__repr__", [](const PlannedStep& step) {
+        return concat("PlanStep('", step.name, "', ", step.kind, ", ", step.inputs.size(), " inputs, ",
+                      step.outputs.size(), " outputs)");
+      });
   py::class_<ExecutionPlan>(module, "ExecutionPlan")
       .def_property_readonly("steps",
                              [](const ExecutionPlan& plan) {
@@ -79,6 +151,10 @@ void bind_plan(py::module_& module) {
                                for (const Step& step : plan.steps) names.emplace_back(step_name(step.kind));
                                return names;
                              })
+      .def_property_readonly("layers", &planned_steps)
+      .def_property_readonly("optimization_level",
+                             [](const ExecutionPlan& plan) { return optimization_level_name(plan.options.level); })
+      .def_property_readonly("rows_per_pass", [](const ExecutionPlan& plan) { return plan.options.max_tokens; })
       .def_readonly("fusions", &ExecutionPlan::fusions)
       .def_property_readonly("arena_bytes", [](const ExecutionPlan& plan) { return plan.memory.arena; })
       .def_property_readonly("weight_bytes", [](const ExecutionPlan& plan) { return plan.memory.weights; })
@@ -87,7 +163,8 @@ void bind_plan(py::module_& module) {
       .def_property_readonly("estimated_memory", &ExecutionPlan::estimated_memory)
       .def_readonly("weight_bytes_per_token", &ExecutionPlan::weight_bytes_per_token)
       .def_property_readonly("ternary_format", [](const ExecutionPlan& plan) { return plan.options.ternary_format; })
-      .def("describe", &ExecutionPlan::describe);
+      .def("describe", &ExecutionPlan::describe)
+      .def("__str__", &ExecutionPlan::describe);
 }
 
 void bind_inference_engine(py::module_& module) {
@@ -95,26 +172,73 @@ void bind_inference_engine(py::module_& module) {
       .def_readonly("read_bytes_per_second", &DeviceLimits::read_bytes_per_second)
       .def_readonly("multiply_adds_per_second", &DeviceLimits::multiply_adds_per_second);
 
+  py::class_<ModelMemory>(module, "ModelMemory")
+      .def_readonly("name", &ModelMemory::name)
+      .def_readonly("weights", &ModelMemory::weights)
+      .def_readonly("mapped_weights", &ModelMemory::mapped_weights)
+      .def_readonly("arena", &ModelMemory::arena)
+      .def("__repr__", [](const ModelMemory& memory) {
+        return concat("ModelMemory(name='", memory.name, "', weights=", memory.weights,
+                      ", mapped_weights=", memory.mapped_weights, ", arena=", memory.arena, ")");
+      });
+
+  const auto stats_text = [](const MemoryStats& stats) {
+    return concat("MemoryStats(active=", stats.active, ", peak=", stats.peak, ", cached=", stats.cached,
+                  ", limit=", stats.limit, ")");
+  };
+  py::class_<MemoryStats>(module, "MemoryStats")
+      .def_readonly("active", &MemoryStats::active)
+      .def_readonly("peak", &MemoryStats::peak)
+      .def_readonly("cached", &MemoryStats::cached)
+      .def_readonly("limit", &MemoryStats::limit)
+      .def("__repr__", stats_text);
+
   py::class_<MemoryUsage>(module, "MemoryUsage")
       .def_readonly("weights", &MemoryUsage::weights)
+      .def_readonly("mapped_weights", &MemoryUsage::mapped_weights)
       .def_readonly("kv_cache", &MemoryUsage::kv_cache)
-      .def_property_readonly("active", [](const MemoryUsage& usage) { return usage.pool.active; })
-      .def_property_readonly("peak", [](const MemoryUsage& usage) { return usage.pool.peak; })
-      .def_property_readonly("cached", [](const MemoryUsage& usage) { return usage.pool.cached; })
-      .def_property_readonly("limit", [](const MemoryUsage& usage) { return usage.pool.limit; });
+      .def_readonly("pool", &MemoryUsage::pool)
+      .def_readonly("total", &MemoryUsage::total)
+      .def_readonly("models", &MemoryUsage::models)
+      .def("__repr__", [stats_text](const MemoryUsage& usage) {
+        return concat("MemoryUsage(weights=", usage.weights, ", mapped_weights=", usage.mapped_weights,
+                      ", kv_cache=", usage.kv_cache, ", pool=", stats_text(usage.pool),
+                      ", total=", stats_text(usage.total), ", ", usage.models.size(), " models)");
+      });
+
+  py::class_<DeviceCandidate>(module, "Device")
+      .def_property_readonly("name", [](const DeviceCandidate& device) { return device_name(device.kind); })
+      .def_property_readonly("is_gpu", [](const DeviceCandidate& device) { return is_gpu(device.kind); })
+      .def_property_readonly("is_available", &DeviceCandidate::is_available)
+      .def_property_readonly("missing",
+                             [](const DeviceCandidate& device) {
+                               return device.is_available() ? std::nullopt : std::optional(device.missing);
+                             })
+      .def("__repr__", [](const DeviceCandidate& device) {
+        return concat("<tritium.Device '", device_name(device.kind),
+                      "': ", device.is_available() ? "available" : device.missing, ">");
+      });
+  module.def("devices", &device_candidates);
 
   py::class_<InferenceEngine, std::shared_ptr<InferenceEngine>>(module, "InferenceEngine")
-      .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("threads") = py::none(),
-           py::arg("memory_limit") = py::none(), py::arg("optimization_level") = "basic",
-           py::arg("ternary_format") = "auto", py::arg("cache_dir") = "auto",
-           py::arg("max_cache_size") = CacheOptions::default_max_bytes)
+      .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("gpu_acceleration") = py::none(),
+           py::arg("threads") = py::none(), py::arg("batch_size") = kDefaultBatchSize,
+           py::arg("memory_pool_size") = kDefaultMemoryPoolSize, py::arg("memory_limit") = py::none(),
+           py::arg("optimization_level") = "basic", py::arg("ternary_format") = "auto", py::arg("cache_dir") = "auto",
+           py::arg("max_cache_size") = CacheOptions::default_max_bytes,
+           py::arg("custom_operators") = std::vector<CustomOperator>{})
       .def_property_readonly("device", [](const InferenceEngine& engine) { return device_name(engine.device()); })
       .def_property_readonly("threads", &InferenceEngine::threads)
       .def_property_readonly("kernel_set", &InferenceEngine::kernel_set)
+      .def_property_readonly("batch_size", &InferenceEngine::batch_size)
+      .def_property_readonly(
+          "optimization_level",
+          [](const InferenceEngine& engine) { return optimization_level_name(engine.optimization_level()); })
       .def(
           "plan",
           [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
              int64_t max_sequences, const std::string& kv_dtype, const std::string& head) {
+            py::gil_scoped_release release;
             return engine.plan(
                 model, engine.plan_options(model, session_options(context_size, max_sequences, kv_dtype, head)));
           },
@@ -137,12 +261,15 @@ void bind_inference_engine(py::module_& module) {
           py::arg("model"), py::arg("token_ids"))
       .def(
           "infer_samples",
-          [](InferenceEngine& engine, std::shared_ptr<Model> model, const SampleArray& x) {
+          [](InferenceEngine& engine, std::shared_ptr<Model> model, const py::array& given) {
+            // Most arrays are what is needed; asking costs a tenth of what a conversion to the same does.
+            const bool fits = SampleArray::check_(given);
+            const auto x = fits ? py::reinterpret_borrow<SampleArray>(given) : SampleArray(given);
             // What stands in front of a sample's shape stands in front of its result's.
             const py::ssize_t in_front = x.ndim() - static_cast<py::ssize_t>(model->input_shape().size());
             std::vector<py::ssize_t> shape(x.shape(), x.shape() + std::max<py::ssize_t>(in_front, 0));
             shape.insert(shape.end(), model->output_shape().begin(), model->output_shape().end());
-            py::array_t<float> y(shape);
+            py::array_t<float> y(std::move(shape));
             const std::span<const float> in(x.data(), static_cast<size_t>(x.size()));
             const std::span<float> out(y.mutable_data(), static_cast<size_t>(y.size()));
             {
@@ -154,7 +281,9 @@ void bind_inference_engine(py::module_& module) {
           py::arg("model"), py::arg("x"))
       .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"),
            py::call_guard<py::gil_scoped_release>())
-      .def("memory_usage", &InferenceEngine::memory_usage);
+      .def("memory_usage", &InferenceEngine::memory_usage, py::call_guard<py::gil_scoped_release>())
+      .def("release", &InferenceEngine::release, py::arg("model"), py::call_guard<py::gil_scoped_release>())
+      .def("release_all", &InferenceEngine::release_all, py::call_guard<py::gil_scoped_release>());
 }
 
 void bind_session(py::module_& module) {
@@ -218,6 +347,7 @@ void bind_session(py::module_& module) {
             return session.fork(sequence, sampling.value_or(SamplingOptions{}));
           },
           py::arg("sequence"), py::arg("sampling") = py::none())
+      .def("check_process", &Session::check_process)
       .def("close", &Session::close, py::arg("sequence"), py::call_guard<py::gil_scoped_release>())
       .def("length", &Session::length, py::arg("sequence"), py::call_guard<py::gil_scoped_release>())
       .def("truncate", &Session::truncate, py::arg("sequence"), py::arg("length"),

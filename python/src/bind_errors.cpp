@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
 #include <array>
+#include <exception>
 
 #include "base/error.h"
 #include "bindings.h"
@@ -15,8 +16,24 @@ enum ErrorClass { kModelLoad, kDevice, kBatchProcessing, kMemoryLimit, kOptimiza
 // Owned for the life of the process: exceptions may be raised while the interpreter shuts down.
 std::array<PyObject*, kErrorClasses> g_classes;
 
+// Makes the exception of Python that led to this one the current error. False if there was none.
+bool restore_cause(const std::exception& exception) {
+  const auto* nested = dynamic_cast<const std::nested_exception*>(&exception);
+  if (!nested || !nested->nested_ptr()) return false;
+  try {
+    nested->rethrow_nested();
+  } catch (const py::error_already_set& cause) {
+    PyErr_Restore(cause.type().inc_ref().ptr(), cause.value().inc_ref().ptr(), cause.trace().inc_ref().ptr());
+    return true;
+  } catch (const std::exception& cause) {
+    return restore_cause(cause);
+  }
+}
+
 void set_error(ErrorClass error, const std::exception& exception) {
-  PyErr_SetString(g_classes[error], exception.what());
+  if (!restore_cause(exception)) return PyErr_SetString(g_classes[error], exception.what());
+  // KeyboardInterrupt and its like go on as they are.
+  if (PyErr_ExceptionMatches(PyExc_Exception)) py::raise_from(g_classes[error], exception.what());
 }
 
 void translate(std::exception_ptr pointer) {

@@ -84,12 +84,7 @@ void bind_mapped_file(py::module_& module) {
             }
             const std::span bytes(static_cast<const std::byte*>(info->ptr),
                                   static_cast<size_t>(info->size * info->itemsize));
-            // The last user of the bytes may be a thread that does not hold the interpreter.
-            const std::shared_ptr<const void> owner(info.release(), [](const py::buffer_info* held) {
-              if (!Py_IsInitialized()) return;
-              py::gil_scoped_acquire acquire;
-              delete held;
-            });
+            const std::shared_ptr<const void> owner = share_with_threads(std::move(info));
             return std::const_pointer_cast<MappedFile>(MappedFile::lend(bytes, owner, std::filesystem::u8path(path)));
           },
           py::arg("buffer"), py::arg("path") = "memory")

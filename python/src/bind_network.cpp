@@ -35,6 +35,10 @@ void bind_network(py::module_& module) {
           py::arg("x"), py::arg("kind"), py::arg("name") = "")
       .def("softmax", &NetworkBuilder::softmax, py::arg("x"), py::arg("name") = "")
       .def("add", &NetworkBuilder::add, py::arg("x"), py::arg("z"), py::arg("name") = "")
+      .def("custom",
+           py::overload_cast<const std::vector<NetworkValue>&, const CustomOperator&, const std::string&>(
+               &NetworkBuilder::custom),
+           py::arg("inputs"), py::arg("op"), py::arg("name") = "")
       .def("flatten", &NetworkBuilder::flatten, py::arg("x"))
       .def(
           "build",

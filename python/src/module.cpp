@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module) {
   module.attr("__version__") = TRITIUM_VERSION;
   bind_errors(module);
   bind_model(module);
+  bind_operators(module);
   bind_network(module);
   bind_engine(module);
   tritium::bind_kernels(module);

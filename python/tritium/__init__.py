@@ -1,11 +1,24 @@
 """Tritium runs ternary (BitNet b1.58) models: language models and plain networks."""
 
 from . import layers
-from ._core import ExecutionPlan, MemoryUsage, ModelConfig, __version__
+from ._core import (
+    Device,
+    ExecutionPlan,
+    MemoryStats,
+    MemoryUsage,
+    ModelConfig,
+    ModelMemory,
+    PlanStep,
+    PlanValue,
+    __version__,
+    devices,
+)
 from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
+from .custom_operator import CustomOperator
 from .engine import InferenceEngine
+from .engine_builder import EngineBuilder
 from .errors import (
     BatchProcessingError,
     DeviceError,
@@ -31,20 +44,27 @@ __all__ = [
     "BatchSize",
     "ChatFormat",
     "Conversation",
+    "CustomOperator",
+    "Device",
     "DeviceError",
+    "EngineBuilder",
     "ExecutionPlan",
     "GenerationResult",
     "InferenceEngine",
     "ItemResult",
     "LanguageModel",
     "MemoryLimitError",
+    "MemoryStats",
     "MemoryUsage",
     "Message",
     "Model",
     "ModelConfig",
     "ModelLoadError",
+    "ModelMemory",
     "OptimizationError",
     "Perplexity",
+    "PlanStep",
+    "PlanValue",
     "SamplingOptions",
     "TextChunk",
     "Timings",
@@ -53,6 +73,7 @@ __all__ = [
     "TritiumError",
     "__version__",
     "build_model",
+    "devices",
     "layers",
     "load",
     "measure_perplexity",

@@ -2,7 +2,7 @@
 `tritium`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,20 @@ class NetworkValue:
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
 
+class CustomOperator:
+    """A function of Python's as an operator of networks; see csrc/model/custom_operator.h."""
+
+    def __init__(
+        self,
+        name: str,
+        # a float32 array (samples, ...) for each input, its own; gives numbers (samples, ...)
+        function: Callable[..., Any],
+        # a tuple for each input, the shape of its samples; gives that of the result's
+        infer_shape: Callable[..., Sequence[int]],
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+
 class NetworkBuilder:
     """Describes a network layer by layer; see csrc/model/network_builder.h. Weights are tensors of
     the source, named "<name>.weight", "<name>.bias", "<name>.weight_scale". ModelLoadError if
@@ -193,28 +207,54 @@ class NetworkBuilder:
     ) -> NetworkValue: ...
     def softmax(self, x: NetworkValue, name: str = "") -> NetworkValue: ...
     def add(self, x: NetworkValue, z: NetworkValue, name: str = "") -> NetworkValue: ...
+    def custom(
+        self, inputs: Sequence[NetworkValue], op: CustomOperator, name: str = ""
+    ) -> NetworkValue:
+        """ModelLoadError also if infer_shape raises, which is then its cause."""
+
     def flatten(self, x: NetworkValue) -> NetworkValue: ...
     def build(self, output: NetworkValue) -> Model:
         """ModelLoadError if tensors are missing or left over. The builder is empty afterwards."""
 
 class MemoryUsage:
-    """Bytes that an engine has allocated; mapped files are not counted."""
+    """Bytes that an engine uses."""
 
     @property
     def weights(self) -> int:
-        """Packed weights in use, without those that are mapped from the packed cache."""
+        """Packed weights in use."""
+
+    @property
+    def mapped_weights(self) -> int:
+        """Of them, those that are pages of files in the packed cache; no limit counts them."""
 
     @property
     def kv_cache(self) -> int:
         """KV pages in use."""
 
     @property
+    def pool(self) -> MemoryStats:
+        """Working memory: arenas, staging, logits. Its limit is memory_pool_size."""
+
+    @property
+    def total(self) -> MemoryStats:
+        """Everything that the engine allocated: working memory, weights that are not mapped, KV
+        pages. Its limit is memory_limit.
+        """
+
+    @property
+    def models(self) -> list[ModelMemory]:
+        """Every model that is prepared."""
+
+class MemoryStats:
+    """Bytes."""
+
+    @property
     def active(self) -> int:
-        """Everything in use: weights, KV pages, arena and outputs."""
+        """In use."""
 
     @property
     def peak(self) -> int:
-        """The most that was ever in use."""
+        """The most that were ever in use."""
 
     @property
     def cached(self) -> int:
@@ -224,6 +264,82 @@ class MemoryUsage:
     def limit(self) -> int:
         """What active and cached together never pass."""
 
+class ModelMemory:
+    """Bytes that a prepared model takes."""
+
+    @property
+    def name(self) -> str:
+        """That of the model; a language model's is its architecture."""
+
+    @property
+    def weights(self) -> int:
+        """Packed weights, the small copy of a head among them."""
+
+    @property
+    def mapped_weights(self) -> int:
+        """Of them, those that are pages of files in the packed cache."""
+
+    @property
+    def arena(self) -> int:
+        """Intermediate values of a pass, from the pool. Networks share one arena, as large as the
+        largest.
+        """
+
+class Device:
+    """A kind of device, and whether this process can use it."""
+
+    @property
+    def name(self) -> str:
+        """ "mlx", "metal" or "cpu"."""
+
+    @property
+    def is_gpu(self) -> bool: ...
+    @property
+    def is_available(self) -> bool: ...
+    @property
+    def missing(self) -> str | None:
+        """Why it is not available: "not in this build"."""
+
+def devices() -> list[Device]:
+    """Every kind of device, best first. "auto" is the first that is available."""
+
+class PlanValue:
+    """What a step reads or writes, a row for each sample or token."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def storage(self) -> str:
+        """ "token_ids" (int32), "float32", or "quantized": int8, and an absmax and a sum a row."""
+
+    @property
+    def width(self) -> int:
+        """Elements of a row."""
+
+    @property
+    def offset(self) -> int | None:
+        """Bytes from the start of the arena; None for the input and the output of the model, which
+        lie outside.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows of one pass."""
+
+class PlanStep:
+    @property
+    def name(self) -> str:
+        """Where in the model: the place of the layer, or the name of a weight."""
+
+    @property
+    def kind(self) -> str:
+        """ "ternary_matmul", "softmax", ..."""
+
+    @property
+    def inputs(self) -> list[PlanValue]: ...
+    @property
+    def outputs(self) -> list[PlanValue]: ...
+
 class ExecutionPlan:
     """The steps that run a model, and the bytes that they take. See csrc/plan/execution_plan.h."""
 
@@ -232,12 +348,24 @@ class ExecutionPlan:
         """The kind of each step, in order."""
 
     @property
+    def layers(self) -> list[PlanStep]:
+        """Each step with the layer that it comes from and its values and their places."""
+
+    @property
+    def optimization_level(self) -> str:
+        """ "none", "basic" or "aggressive"."""
+
+    @property
+    def rows_per_pass(self) -> int:
+        """The most samples of a network, or tokens, that one pass takes."""
+
+    @property
     def fusions(self) -> list[str]:
         """Those that were applied, each with how often: "share_quantization x24"."""
 
     @property
     def arena_bytes(self) -> int:
-        """Intermediate values of one pass."""
+        """Intermediate values of one pass, on every thread for a network."""
 
     @property
     def weight_bytes(self) -> int:
@@ -281,17 +409,21 @@ class InferenceEngine:
     def __init__(
         self,
         device: str = "auto",
+        gpu_acceleration: bool | None = None,
         threads: int | None = None,
-        memory_limit: int | None = None,  # bytes; everything that the engine allocates
+        batch_size: int = 16,  # samples a pass
+        memory_pool_size: int | str = 512_000_000,  # bytes of working memory
+        memory_limit: int | str | None = None,  # bytes; everything that the engine allocates
         optimization_level: str = "basic",  # "none" | "basic" | "aggressive"
         ternary_format: str = "auto",  # "2bit" | "1.6bit"; auto: measured if aggressive, else 2bit
         # folder of packed weights, "auto" for the default one, None for none
         cache_dir: str | None = "auto",
         max_cache_size: int = 16_000_000_000,  # bytes
+        custom_operators: Sequence[CustomOperator] = (),
     ) -> None:
         """DeviceError if the device, the thread count or TRITIUM_KERNELS cannot be met;
-        OptimizationError for an unknown level. A ternary format that the kernel set does not have
-        is an OptimizationError when a model is planned.
+        OptimizationError for an unknown level or two custom operators of one name. A ternary format
+        that the kernel set does not have is an OptimizationError when a model is planned.
         """
 
     @property
@@ -300,6 +432,10 @@ class InferenceEngine:
     def threads(self) -> int: ...
     @property
     def kernel_set(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def optimization_level(self) -> str: ...
     def plan(
         self,
         model: Model,
@@ -323,6 +459,8 @@ class InferenceEngine:
         """Measured now, in a fraction of a second; so many bytes are allocated and read for it."""
 
     def memory_usage(self) -> MemoryUsage: ...
+    def release(self, model: Model) -> None: ...
+    def release_all(self) -> None: ...
 
 class Sampling:
     """How the next token is chosen; temperature 0 is greedy. BatchProcessingError for values out of
@@ -396,6 +534,9 @@ class Session:
     def head_statistics(self) -> HeadStatistics: ...
     def open(self, sampling: Sampling | None = None) -> int:
         """A new sequence's id. BatchProcessingError if max_sequences are open."""
+
+    def check_process(self) -> None:
+        """DeviceError in the child after fork(), as of every other call."""
 
     def close(self, sequence: int) -> None:
         """Frees its pages; unknown ids are ignored."""

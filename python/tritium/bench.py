@@ -116,6 +116,7 @@ def run_bench(
     *,
     threads: int | None = None,
     optimization_level: str = "basic",
+    ternary_format: str = "auto",
     kv_dtype: str = "f16",
     prompt: int = 128,
     generate: int = 64,
@@ -134,10 +135,9 @@ def run_bench(
     A round feeds `batch` prompts of `prompt` random tokens together and generates `generate` tokens
     for each greedily, one by one. The limits are measured before the first round and after each.
     `depth` also decodes as many tokens at the end of a context of `depth` tokens. `kernels` names
-    the kernel set, as TRITIUM_KERNELS does; `optimization_level`, `kv_dtype` and `head` are those
-    of `LLM`. `embeddings` are those of a
-    Geometry, see `make_model`. `plot` draws a roofline into that image file. `report` is told what
-    is being done.
+    the kernel set, as TRITIUM_KERNELS does; `optimization_level`, `ternary_format`, `kv_dtype` and
+    `head` are those of `LLM`. `embeddings` are those of a Geometry, see `make_model`. `plot` draws
+    a roofline into that image file. `report` is told what is being done.
     """
     _check(prompt=(prompt, 1), generate=(generate, 2), rounds=(rounds, 1), batch=(batch, 1))
     if depth is not None:
@@ -145,7 +145,11 @@ def run_bench(
     if plot is not None:
         load_pyplot()
     with _kernel_set(kernels):
-        engine = InferenceEngine(threads=threads, optimization_level=optimization_level)
+        engine = InferenceEngine(
+            threads=threads,
+            optimization_level=optimization_level,
+            ternary_format=ternary_format,
+        )
     synthetic = isinstance(source, Geometry)
     if synthetic:
         report("making random weights")

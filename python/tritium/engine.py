@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _core
+from .custom_operator import CustomOperator
+from .engine_builder import EngineBuilder
 from .item_stream import astream_items, check_stream_options, stream_items
 from .items import as_input, as_samples, as_token_ids, infer_together
 from .model import LanguageModel, Model
@@ -20,8 +22,17 @@ if TYPE_CHECKING:
 class InferenceEngine:
     """Runs models on one device with its own threads. Several threads may use it; calls queue.
 
-    device: "auto" or "cpu". threads: default the performance cores that this process may use.
-    memory_limit: bytes of everything that the engine allocates; default no limit.
+    device: "auto" for the best that is available, or one of `tritium.devices()`; "cpu" is in every
+    build. gpu_acceleration: True lets "auto" take GPUs only, False none of them. threads: default
+    the performance cores that this process may use.
+
+    batch_size: the most samples of a network that one pass takes, on each thread; a longer batch
+    runs in several passes, a shorter one in one. memory_pool_size: bytes of the memory that passes
+    work in, arenas, staging and the logits of language models, taken when it is needed; results
+    belong to the caller. memory_limit: bytes of everything that the engine allocates, that pool,
+    packed weights and KV pages together; default no limit. Sizes are numbers of bytes or texts
+    such as "512MB": B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024.
+
     optimization_level: "none" runs the operators as they are, "basic" fuses them, "aggressive" also
     measures, for a tenth of a second, in which format ternary weights are read fastest here. The
     results are the same to the bit. ternary_format: "2bit" or "1.6bit" (bits a weight) instead of
@@ -32,31 +43,54 @@ class InferenceEngine:
     keeps nothing. max_cache_size: bytes of that folder; what was used longest ago goes first.
     Where it cannot be written, one RuntimeWarning says so.
 
+    A model is prepared, its ternary weights packed, when it is first used, and stays prepared until
+    it is garbage (then the next call gives its memory back), released, or until memory is short
+    and another model needs it.
+
+    custom_operators: those that models may name (tritium.layers.Custom). Two of one name are an
+    OptimizationError, and so is a model that names another, when it is planned or first run.
+
     DeviceError if the device, the thread count or the kernel set named in TRITIUM_KERNELS cannot be
-    met; OptimizationError for an unknown level, and when a model is planned in a format that the
-    kernel set does not have.
+    met; BatchProcessingError for a batch_size outside [1, 65536]; MemoryLimitError for sizes that
+    are none, and when a model does not fit them; OptimizationError for an unknown level, and when a
+    model is planned in a format that the kernel set does not have. After any error the engine goes
+    on working. In the child after fork() every call is a DeviceError.
     """
 
     def __init__(
         self,
         device: str = "auto",
         *,
+        gpu_acceleration: bool | None = None,
         threads: int | None = None,
-        memory_limit: int | None = None,
+        batch_size: int = 16,
+        memory_pool_size: int | str = "512MB",
+        memory_limit: int | str | None = None,
         optimization_level: str = "basic",
         ternary_format: str = "auto",
         cache_dir: str | os.PathLike[str] | None = "auto",
         max_cache_size: int = 16_000_000_000,
+        custom_operators: Sequence[CustomOperator] = (),
     ) -> None:
+        self._custom_operators = tuple(custom_operators)  # the core refers to them weakly
         self.core = _core.InferenceEngine(
             device=device,
+            gpu_acceleration=gpu_acceleration,
             threads=threads,
+            batch_size=batch_size,
+            memory_pool_size=memory_pool_size,
             memory_limit=memory_limit,
             optimization_level=optimization_level,
             ternary_format=ternary_format,
             cache_dir=None if cache_dir is None else os.path.expanduser(os.fspath(cache_dir)),
             max_cache_size=max_cache_size,
+            custom_operators=[operator.core for operator in self._custom_operators],
         )
+
+    @staticmethod
+    def builder() -> EngineBuilder:
+        """Options one after the other, then `build()`."""
+        return EngineBuilder()
 
     @property
     def device(self) -> str:
@@ -72,6 +106,16 @@ class InferenceEngine:
     def kernel_set(self) -> str:
         """Name of the kernel set in use: "scalar", "avx2", ..."""
         return self.core.kernel_set
+
+    @property
+    def batch_size(self) -> int:
+        """The most samples of a network that one pass takes."""
+        return self.core.batch_size
+
+    @property
+    def optimization_level(self) -> str:
+        """ "none", "basic" or "aggressive"."""
+        return self.core.optimization_level
 
     def infer(self, model: Model, x: ArrayLike) -> NDArray[np.float32]:
         """What a model gives for x, as float32 in memory of its own.
@@ -165,5 +209,15 @@ class InferenceEngine:
         return self.core.plan(model.core, context_size, kv_dtype=kv_dtype, head=head)
 
     def memory_usage(self) -> _core.MemoryUsage:
-        """Bytes in use now, by kind."""
+        """Bytes in use now, by kind and by model. Does not wait for the call that runs."""
         return self.core.memory_usage()
+
+    def release(self, model: Model | None = None) -> None:
+        """Forget what was prepared to infer with `model`; without one, with every model, and give
+        back the memory that is kept for reuse. The next `infer` prepares the model again. A
+        language model that an `LLM` uses stays prepared for that.
+        """
+        if model is None:
+            self.core.release_all()
+        else:
+            self.core.release(model.core)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from .engine import InferenceEngine
 
+_FLOAT32 = np.dtype(np.float32)
+
 _BYTES_TOGETHER = 1 << 20
 """Samples joined in one array, which stays in the caches. A call for more gains nothing."""
 
@@ -90,7 +92,11 @@ def infer_together(
         if len(group) == 1:
             outputs.append(engine.infer(model, group[0]))
             continue
-        results = engine.infer(model, np.concatenate([x.reshape(-1, *shape) for x in group]))
+        together = np.concatenate([x.ravel() for x in group]).reshape(-1, *shape)
+        results = engine.infer(model, together)
+        if len(results) == len(group) and all(x.ndim == len(shape) for x in group):
+            outputs.extend(results)
+            continue
         first = 0
         for x in group:
             if x.ndim == len(shape):
@@ -128,11 +134,18 @@ def as_input(model: Model, x: ArrayLike, *, where: str) -> NDArray[Any]:
 
 
 def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[np.float32]:
-    """x as contiguous float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy
-    where it is that already.
+    """x as float32, a sample of `shape` or a batch (n, *shape), n >= 1; without a copy where it is
+    that already.
 
     BatchProcessingError, its message beginning with [where], if it is not.
     """
+    # Nearly every call, decided in a tenth of a microsecond.
+    if (
+        type(x) is np.ndarray
+        and x.dtype is _FLOAT32
+        and (x.shape == shape or (x.shape[1:] == shape and len(x) > 0))
+    ):
+        return x
     try:
         array = np.asarray(x)
     except ValueError:  # rows of different lengths
@@ -148,7 +161,7 @@ def as_samples(x: ArrayLike, *, shape: tuple[int, ...], where: str) -> NDArray[n
         )
     if array.size == 0:
         raise BatchProcessingError(f"[{where}] 0 samples given, at least 1 is needed")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def as_token_ids(values: ArrayLike | Sequence[int], *, vocab_size: int, where: str) -> list[int]:

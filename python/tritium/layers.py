@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from .custom_operator import CustomOperator
+
 
 @dataclass(frozen=True, eq=False)
 class RMSNorm:
@@ -43,9 +45,10 @@ class BitLinear:
 
     weight: (outputs, inputs), integers -1, 0 or 1, or floats. Integers need a scale. Floats are
     masters: their mean magnitude is the scale, and W / scale, rounded and clipped, the weights.
-    scale: a number, or one for each output, (outputs,); greater than 0. scale_direction: whether
-    it multiplies the sum ("multiply") or divides it ("divide"). bias: floats (outputs,), added
-    after the scale. norm: what is done to the sample first.
+    scale: a number, one for each output, (outputs,), or one for each of several equal groups of the
+    inputs of an output, (outputs, groups); greater than 0. scale_direction: whether it multiplies
+    the sum ("multiply") or divides it ("divide"). bias: floats (outputs,), added after the scale.
+    norm: what is done to the sample first.
     """
 
     weight: ArrayLike
@@ -103,7 +106,20 @@ class Residual:
     layers: Sequence[Layer]
 
 
+@dataclass(frozen=True, eq=False)
+class Custom:
+    """A custom operator, which must be among the engine's custom_operators when the model runs.
+
+    branches: what the operator gets, an input for each: the result of its layers for the samples
+    that come here, or these samples themselves if there are none: [[], [Linear(w), SiLU()]].
+    Default: one input, the samples. Samples of any shape.
+    """
+
+    operator: CustomOperator
+    branches: Sequence[Sequence[Layer]] = ((),)
+
+
 Layer: TypeAlias = (
     "BitLinear | Linear | ReLU | ReLU2 | SiLU | GELU | Softmax | RMSNorm | LayerNorm | Flatten"
-    " | Residual"
+    " | Residual | Custom"
 )

@@ -41,8 +41,10 @@ class LLM:
     source_or_model: a folder, a hub id, a loaded Model, or None for the bundled model. device:
     "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
     most 4096. threads: default the performance cores. memory_limit: bytes of everything that the
-    engine allocates. max_sequences: answers that can be in the making at once; more have to wait.
-    optimization_level: "none", "basic" or "aggressive", as in InferenceEngine.
+    engine allocates, or a text such as "4GB". max_sequences: answers that can be in the making at
+    once; more have to wait.
+    optimization_level: "none", "basic" or "aggressive", ternary_format: "auto", "2bit" or "1.6bit",
+    as in InferenceEngine.
     cache_dir, max_cache_size: the packed weights of large models, as in `InferenceEngine`.
     kv_dtype: how keys and values of past tokens are kept: "f16", or "int8" in half the memory and
     with less precision.
@@ -63,9 +65,10 @@ class LLM:
         *,
         context_size: int | None = None,
         threads: int | None = None,
-        memory_limit: int | None = None,
+        memory_limit: int | str | None = None,
         max_sequences: int = 8,
         optimization_level: str = "basic",
+        ternary_format: str = "auto",
         cache_dir: str | os.PathLike[str] | None = "auto",
         max_cache_size: int = 16_000_000_000,
         kv_dtype: str = "f16",
@@ -78,6 +81,7 @@ class LLM:
             threads=threads,
             memory_limit=memory_limit,
             optimization_level=optimization_level,
+            ternary_format=ternary_format,
             cache_dir=cache_dir,
             max_cache_size=max_cache_size,
         )

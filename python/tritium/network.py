@@ -12,6 +12,7 @@ from .errors import ModelLoadError
 from .layers import (
     GELU,
     BitLinear,
+    Custom,
     Flatten,
     Layer,
     LayerNorm,
@@ -37,8 +38,9 @@ def build_model(
     """A model of layers that run one after the other, for `InferenceEngine.infer`.
 
     input_shape: that of one sample, of float32, without the batch. In messages and plans, layers
-    are named by their places, "0", "1", "2.0" for the first one in a Residual, and tensors
-    "0.weight". Arrays are lent to the model where their type and order allow it (tritium.layers).
+    are named by their places, "0", "1", "2.0" for the first one in a Residual, "2.1.0" in the
+    second branch of a Custom, and tensors "0.weight". Arrays are lent to the model where their type
+    and order allow it (tritium.layers).
 
     ModelLoadError if shapes do not fit each other or a weight cannot be what it is said to be. What
     only reading all weights can tell, such as a weight of 2, is found when an engine first uses the
@@ -87,6 +89,12 @@ class _Network:
                 return self.builder.flatten(x)
             case Residual():
                 return self.builder.add(x, self.add_all(layer.layers, x, f"{name}."), name)
+            case Custom():
+                inputs = [
+                    self.add_all(branch, x, f"{name}.{place}.")
+                    for place, branch in enumerate(layer.branches)
+                ]
+                return self.builder.custom(inputs, layer.operator.core, name)
         raise ModelLoadError(f"[layers] {name}: {type(layer).__name__} is no layer of a network")
 
     def _add_bit_linear(
@@ -96,18 +104,18 @@ class _Network:
             x = self._add(layer.norm, x, f"{name}.norm")
         weight = np.asarray(layer.weight)
         trits = weight.dtype.kind in "iu"
-        if trits == (layer.scale is None):
+        if trits and layer.scale is not None:
+            outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
+            self._lend(f"{name}.weight_scale", np.atleast_1d(_floats(layer.scale, name)))
+        elif not trits and layer.scale is None:
+            weight = _floats(weight, name)
+            outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
+        else:
             needed = "trits need a scale" if trits else "masters bring their own scale, their mean"
             given = "none" if trits else "one"
             raise ModelLoadError(
                 f"[layers] {name}: weights of {weight.dtype} and {given} given; {needed}"
             )
-        if trits:
-            outputs = self._lend_matrix(f"{name}.weight", _trits(weight, name), "ternary_trits")
-            self._lend(f"{name}.weight_scale", _floats(layer.scale, name).reshape(-1))
-        else:
-            weight = _floats(weight, name)
-            outputs = self._lend_matrix(f"{name}.weight", weight, "ternary_masters")
         self._lend_bias(name, layer.bias)
         return self.builder.ternary_linear(x, name, outputs, layer.scale_direction)
 
@@ -131,7 +139,7 @@ class _Network:
             dtype=array.dtype.name,
             encoding=encoding,
             shape=array.shape,
-            file=_core.MappedFile.from_buffer(array, self._name),
+            file=_core.MappedFile.from_buffer(array.data, self._name),
             offset=0,
             nbytes=array.nbytes,
         )

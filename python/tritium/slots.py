@@ -57,6 +57,7 @@ class Slots:
 
     def try_open(self, sampling: _core.Sampling | None = None) -> Slot | None:
         """A new sequence, or None if all are taken."""
+        self.session.check_process()  # after fork() the lock may be held by a thread that is gone
         with self._changed:
             if len(self._owners) >= self.limit:
                 return None
@@ -75,6 +76,7 @@ class Slots:
         me = threading.get_ident()
         while True:
             check()
+            self.session.check_process()
             with self._changed:
                 slot = self.try_open(sampling)
                 if slot is not None:

@@ -58,7 +58,7 @@ inline std::shared_ptr<const Model> tiny_network(MemoryTensors& tensors) {
   tensors.floats("norm.weight", {20}, 1);
   tensors.floats("norm.bias", {20});
   tensors.trits("last.weight", 30, 20);
-  tensors.add_floats("last.weight_scale", {30}, std::vector<float>(30, 0.5f));
+  tensors.floats("last.weight_scale", {30, 4}, 10);
   tensors.floats("scores.weight", {7, 30});
   tensors.floats("scores.bias", {7});
   NetworkBuilder builder("tiny", {4, 5}, tensors.source);

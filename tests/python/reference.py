@@ -441,10 +441,11 @@ def attention(q: Floats, k: Floats, v: Floats, kv_dtype: str = "f16") -> Floats:
 
 @dataclass(frozen=True)
 class TernaryLinear:
-    """Weights (N, K) in {-1, 0, 1} and their scale, or one for each row."""
+    """Weights (N, K) in {-1, 0, 1} and their scale, one for each row, or one for each group of
+    K / G columns of each row."""
 
     trits: NDArray[np.int8]
-    scale: np.float32 | Floats  # or (N,)
+    scale: np.float32 | Floats  # or (N,), or (N, G)
     divides: bool = False
     bias: Floats | None = None  # (N,), added after the scale
     norm: Floats | None = None  # (K,), weights of a norm in front
@@ -461,9 +462,16 @@ class TernaryLinear:
         self, q: NDArray[np.int8], absmax: Floats, residual: Floats | None = None
     ) -> Floats:
         """Codes (T, K) and absmax (T,) -> (T, N)."""
-        acc = ternary_matmul(self.trits, q)
-        factor = multiplier(absmax, self.scale, self.divides)
-        return dequantize(acc, factor, self.bias, residual)
+        scales = self.scale.T if self.scale.ndim == 2 else [self.scale]
+        y, bias = None, self.bias
+        groups = len(scales)
+        for scale, trits, codes in zip(
+            scales, np.split(self.trits, groups, axis=1), np.split(q, groups, axis=1), strict=True
+        ):
+            factor = multiplier(absmax, scale, self.divides)
+            y, bias = dequantize(ternary_matmul(trits, codes), factor, bias, y), None
+        assert y is not None
+        return y if residual is None else y + residual
 
 
 @dataclass(frozen=True)

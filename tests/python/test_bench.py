@@ -18,6 +18,7 @@ from tritium import (
     DeviceError,
     InferenceEngine,
     ModelLoadError,
+    OptimizationError,
     _core,
     load,
 )
@@ -202,6 +203,17 @@ def test_a_kernel_set_can_be_named(name, monkeypatch):
         with pytest.raises(DeviceError, match=name):
             run_bench(TINY, threads=1, prompt=2, generate=2, rounds=1, kernels=name)
     assert os.environ["TRITIUM_KERNELS"] == "scalar"
+
+
+@pytest.mark.parametrize("name", ["2bit", "1.6bit", "3bit"])
+def test_a_ternary_format_can_be_named(name):
+    sizes = {"threads": 1, "prompt": 2, "generate": 2, "rounds": 1}
+    best = next(k for k in _core.kernel_sets() if k.name == InferenceEngine().kernel_set)
+    if name in best.ternary_formats:
+        assert run_bench(TINY, ternary_format=name, **sizes).ternary_format == name
+    else:
+        with pytest.raises(OptimizationError, match=f"no ternary format '{name}'; it has 2bit"):
+            run_bench(TINY, ternary_format=name, **sizes)
 
 
 def test_an_optimization_level_can_be_named():
@@ -420,4 +432,4 @@ def test_the_engine_measures_its_limits_within_its_memory():
     assert found.read_bytes_per_second > 0
     assert found.multiply_adds_per_second > 0
     usage = engine.memory_usage()
-    assert (usage.active, usage.cached) == (0, 0)
+    assert (usage.total.active, usage.total.cached) == (0, 0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -540,17 +543,44 @@ def test_at_a_terminal_there_is_a_prompt_and_the_end_of_input_leaves(exact_folde
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(theirs)
-        read_until(ours, b"> ")
-        os.write(ours, b"Hello.\n")
-        read_until(ours, b"Hello.", b"> ")
-        os.write(ours, b"\x03")  # Ctrl-C at the prompt
-        read_until(ours, b"> ")
-        os.write(ours, b"\x04")
-        assert process.wait(timeout=60) == 0
+        try:
+            read_until(ours, b"> ")
+            os.write(ours, b"Hello.\n")
+            read_until(ours, b"Hello.", b"\n> ")
+            press(CTRL_C, ours, lambda: shown(ours, b"\n> "))
+            press(CTRL_D, ours, lambda: ended(process))
+            assert process.returncode == 0
+        finally:
+            process.kill()
         notes = process.stderr.read().decode()
     os.close(ours)
     assert "/help lists the commands" in notes
     assert "Ctrl-D leaves" in notes
+
+
+CTRL_C, CTRL_D = b"\x03", b"\x04"
+
+
+def press(key: bytes, terminal: int, seen: Callable[[], bool]) -> None:
+    """Presses a key until it is seen. One that comes just before readline listens is lost."""
+    for _ in range(60):
+        os.write(terminal, key)
+        if seen():
+            return
+    pytest.fail(f"{key!r} was not seen")
+
+
+def shown(terminal: int, text: bytes) -> bool:
+    seen = b""
+    while text not in seen and select.select([terminal], [], [], 1)[0]:
+        seen += os.read(terminal, 4096)
+    return text in seen
+
+
+def ended(process: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=1)
+    return process.returncode is not None
 
 
 def read_until(file: int, *texts: bytes) -> bytes:

@@ -87,9 +87,15 @@ class Random:
         bias = self.floats(outputs) if self.coin() else None
         if self.coin():
             return BitLinear(self.floats(outputs, inputs), bias=bias, norm=norm)
-        scale = np.abs(self.floats(outputs)) + F32(0.1) if self.coin() else F32(0.37)
+        scale = np.abs(self.floats(*self.scales(inputs, outputs))) + F32(0.1)
         direction = "divide" if self.coin() else "multiply"
         return BitLinear(self.trits(outputs, inputs), scale, bias, direction, norm)
+
+    def scales(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """A shape: of one scale, one an output, or one a group of inputs."""
+        divisors = [groups for groups in range(1, inputs + 1) if inputs % groups == 0]
+        shapes = [(), (outputs,), (outputs, int(self.numbers.choice(divisors)))]
+        return shapes[self.numbers.integers(0, 3)]
 
     def linear(self, inputs: int, outputs: int) -> Linear:
         bias = self.floats(outputs) if self.coin() else None
@@ -189,15 +195,83 @@ def test_samples_of_several_dimensions_are_flattened(engine: tritium.InferenceEn
     assert engine.infer(model, x[0]).shape == (10,)
 
 
-def test_nan_and_infinity_stay_in_their_sample(engine: tritium.InferenceEngine) -> None:
-    x = Random(3).floats(4, 24)
-    x[1, 3], x[2, 5], x[3, 0] = np.nan, np.inf, -np.inf
-    layers = [BitLinear(Random(1).trits(40, 24), 0.5), GELU(), Linear(Random(2).floats(3, 40))]
+NOT_FINITE: dict[str, list[Layer]] = {
+    "network": [BitLinear(Random(1).trits(40, 24), 0.5), GELU(), Linear(Random(2).floats(3, 40))],
+    "BitLinear": [BitLinear(Random(1).trits(40, 24), 0.5)],
+    "BitLinear with norm": [BitLinear(Random(1).floats(40, 24), norm=RMSNorm(np.ones(24, F32)))],
+    "ReLU": [ReLU()],
+    "ReLU2": [ReLU2()],
+    "SiLU": [SiLU()],
+    "GELU": [GELU()],
+    "Softmax": [Softmax()],
+    "RMSNorm": [RMSNorm(np.ones(24))],
+    "LayerNorm": [LayerNorm(np.ones(24))],
+    "Linear": [Linear(Random(2).floats(3, 24))],
+}
+
+
+@pytest.mark.parametrize("kernels", SETS)
+@pytest.mark.parametrize("layers", NOT_FINITE.values(), ids=NOT_FINITE)
+def test_nan_and_infinity_stay_in_their_sample(
+    layers: list[Layer], kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITIUM_KERNELS", kernels)
+    x = Random(3).floats(40, 24)
+    x[1, 3], x[2, 5], x[3, 0], x[4, 7:9] = np.nan, np.inf, -np.inf, (np.inf, -np.inf)
     model = tritium.build_model(layers, input_shape=(24,))
     with np.errstate(all="ignore"):
         expected = run_reference(layers, x)
-    np.testing.assert_array_equal(engine.infer(model, x), expected)
-    assert np.isfinite(expected[0]).all()
+    for threads in (1, 2):
+        engine = tritium.InferenceEngine(threads=threads)
+        np.testing.assert_array_equal(engine.infer(model, x), expected)
+        for sample in range(5):
+            np.testing.assert_array_equal(engine.infer(model, x[sample]), expected[sample])
+    assert np.isfinite(np.delete(expected, range(1, 5), axis=0)).all()
+
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (ReLU(), [0, INF, 0]),
+        (ReLU2(), [0, INF, 0]),
+        (SiLU(), [NAN, INF, NAN]),
+        (GELU(), [NAN, INF, 0]),
+    ],
+    ids=["ReLU", "ReLU2", "SiLU", "GELU"],
+)
+def test_activations_of_nan_and_infinity_are_those_of_the_documentation(
+    engine: tritium.InferenceEngine, layer: Layer, expected: list[float]
+) -> None:
+    model = tritium.build_model([layer], input_shape=(3,))
+    np.testing.assert_array_equal(engine.infer(model, [NAN, INF, -INF]), F32(expected))
+
+
+def test_rows_of_nan_and_infinity_are_those_of_the_documentation(
+    engine: tritium.InferenceEngine,
+) -> None:
+    def infer(layer: Layer, value: float) -> ref.Floats:
+        model = tritium.build_model([layer], input_shape=(4,))
+        return engine.infer(model, [1, value, 2, 3])
+
+    ones = BitLinear(np.ones((2, 4), np.int8), 1)
+    # The scale, 3 / 127, ignores NaN, whose code is -128.
+    codes = np.rint(F32([1, 2, 3]) * (F32(1) / F32(3) * F32(127))).sum() - 128
+    np.testing.assert_allclose(infer(ones, NAN), [codes * 3 / 127] * 2, rtol=1e-6)
+    for value in (INF, -INF):
+        assert not np.isfinite(infer(ones, value)).any()
+        norm = infer(RMSNorm(np.ones(4)), value)
+        assert np.isnan(norm[1])
+        assert np.isfinite(np.delete(norm, 1)).all()
+        assert np.isnan(infer(LayerNorm(np.ones(4)), value)).all()
+    for layer in (Softmax(), RMSNorm(np.ones(4)), LayerNorm(np.ones(4))):
+        assert np.isnan(infer(layer, NAN)).all()
+    assert np.isnan(infer(Softmax(), INF)).all()
+    without = infer(Softmax(), -INF)
+    assert without[1] == 0
+    np.testing.assert_allclose(without.sum(), 1, rtol=1e-6)
 
 
 # What goes in and comes out -----------------------------------------------------------------------
@@ -380,7 +454,8 @@ IMPOSSIBLE: list[tuple[list[Any], str]] = [
     ([BitLinear(TRITS)], "weights of int8 and none given; trits need a scale"),
     ([BitLinear(np.zeros((4, 24)), 1)], "of float64 and one given; masters bring their own"),
     ([BitLinear(np.full((4, 24), 257), 1)], "96 of 96 weights are not -1, 0 or 1, .* is 257"),
-    ([BitLinear(TRITS, [1, 2])], rf"weight_scale .* has shape \[2\], {NEEDS} \[1\] or \[4\]"),
+    ([BitLinear(TRITS, [1, 2])], rf"weight_scale .* has shape \[2\], {NEEDS} \[1\], \[4\] or"),
+    ([BitLinear(TRITS, np.ones((4, 5)))], r"has shape \[4, 5\], .* groups a divisor of 24"),
     ([BitLinear(TRITS, -1)], "must be a finite scale > 0, got -1"),
     ([BitLinear(TRITS, [1, 2, 3, np.nan])], "must be a finite scale > 0, got nan"),
     ([BitLinear(TRITS, 1, None, "add")], "unknown scale direction 'add'"),

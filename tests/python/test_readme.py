@@ -15,10 +15,8 @@ from chat_folders import write_chat_folder
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [
-    README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("chat", "benchmarks", "networks", "batching")),
-]
+NAMES = ("chat.md", "benchmarks.md", "networks.md", "engine.md", "batching.md")
+PAGES = [README, *(ROOT / "docs" / name for name in NAMES)]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

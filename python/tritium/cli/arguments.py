@@ -67,8 +67,8 @@ def _variable(flags: tuple[str, ...]) -> str:
 def add_model_options(
     parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
 ) -> None:
-    """-m, -c, -t, --device, --optimization-level, --kv-dtype, --head: what runs, and on what.
-    `context` says what -c means.
+    """-m, -c, -t, --device and the options of plans: what runs, and on what. `context` says what
+    -c means.
     """
     add_model_option(parser)
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
@@ -78,13 +78,20 @@ def add_model_options(
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """--optimization-level, --kv-dtype, --head: how a model is run."""
+    """--optimization-level, --ternary-format, --kv-dtype, --head: how a model is run."""
     add_option(
         parser,
         "--optimization-level",
         default="basic",
         metavar="NAME",
         help="none, basic or aggressive; the answer is the same",
+    )
+    add_option(
+        parser,
+        "--ternary-format",
+        default="auto",
+        metavar="NAME",
+        help="bits of a ternary weight: auto, 2bit or 1.6bit; the answer is the same",
     )
     add_option(
         parser,

@@ -55,6 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.model if arguments.synthetic is None else find_geometry(arguments.synthetic),
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
+        ternary_format=arguments.ternary_format,
         kv_dtype=arguments.kv_dtype,
         prompt=arguments.prompt,
         generate=arguments.generate,

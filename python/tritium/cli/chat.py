@@ -41,6 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
             context_size=arguments.ctx_size,
             threads=arguments.threads,
             optimization_level=arguments.optimization_level,
+            ternary_format=arguments.ternary_format,
             head=arguments.head,
             max_sequences=1,
             kv_dtype=arguments.kv_dtype,

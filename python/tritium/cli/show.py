@@ -28,6 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.device,
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
+        ternary_format=arguments.ternary_format,
     )
     facts = describe_model(
         model,

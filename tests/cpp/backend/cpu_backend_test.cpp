@@ -372,7 +372,7 @@ TEST(CpuBackend, ChecksTheMemoryEstimateBeforeItAllocates) {
   const auto model = tiny_model();
   const ExecutionPlan plan = backend.plan(*model, {OptimizationLevel::kBasic, 256, 300, 4});
   const std::string text = error_text<MemoryLimitError>([&] { backend.optimize_model(model, plan.options); });
-  EXPECT_TRUE(contains(text, "the model needs " + std::to_string(plan.estimated_memory()) + " bytes"));
+  EXPECT_TRUE(contains(text, "'bitnet' needs " + std::to_string(plan.estimated_memory()) + " bytes"));
   EXPECT_TRUE(contains(text, "100000 of 100000 are free"));
   EXPECT_EQ(pool->stats().peak, 0u);
 }

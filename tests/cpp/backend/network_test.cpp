@@ -54,7 +54,8 @@ TEST(Network, SplitsTheStepsOfFewSamplesWithoutChangingABit) {
   MemoryTensors tensors;
   constexpr int64_t kWide = 2048;
   tensors.bit_linear("a", kWide, kWide);
-  tensors.bit_linear("b", kWide, kWide);
+  tensors.trits("b.weight", kWide, kWide);
+  tensors.floats("b.weight_scale", {kWide, 16}, 10);
   NetworkBuilder builder("wide", {kWide}, tensors.source);
   const auto hidden = builder.activation(builder.ternary_linear(builder.input(), "a", kWide), ActivationKind::kSilu);
   const auto model = builder.build(builder.add(builder.input(), builder.ternary_linear(hidden, "b", kWide)));
@@ -89,7 +90,41 @@ TEST(Network, KeepsOneArenaAndStaysWithinTheEstimate) {
   EXPECT_EQ(runner.pool->stats().cached, 0u);
   EXPECT_LE(once.peak, static_cast<size_t>(memory.total()) + 20 * 64);  // buffers are whole cache lines
   runner.prepared.reset();
+  EXPECT_EQ(runner.pool->stats().active, runner.pool->active(kArenaMemory));  // for the next network
+  runner.backend.trim();
   EXPECT_EQ(runner.pool->stats().active, 0u);
+}
+
+TEST(Network, NetworksShareTheLargestArena) {
+  MemoryTensors tensors;
+  NetworkRunner small(tiny_network(tensors), 2, kernels::best_kernel_set(), OptimizationLevel::kBasic, 4);
+  small.run(random_samples(3, kInputs));
+  const auto arena = [](const PreparedModel& prepared) { return static_cast<size_t>(prepared.plan().memory.arena); };
+  EXPECT_EQ(small.pool->active(kArenaMemory), arena(*small.prepared));
+  const auto& model = small.prepared->model();
+  const auto large =
+      small.backend.optimize_model({std::shared_ptr<const Model>(), &model}, {OptimizationLevel::kBasic, 32, 1, 1});
+  const auto x = random_samples(3, kInputs);
+  std::vector<float> y(3 * kOutputs);
+  small.backend.execute_samples(*large, x.data(), 3, y.data());
+  EXPECT_EQ(small.pool->active(kArenaMemory), arena(*large));
+  EXPECT_EQ(small.run(x), y);
+  EXPECT_EQ(small.pool->active(kArenaMemory), arena(*large));
+}
+
+TEST(Network, AModelIsCountedOnceHoweverOftenItIsPrepared) {
+  MemoryTensors tensors;
+  NetworkRunner runner(tiny_network(tensors), 1);
+  const auto again = runner.backend.optimize_model({std::shared_ptr<const Model>(), &runner.prepared->model()},
+                                                   {OptimizationLevel::kBasic, 8, 1, 1});
+  const std::vector<ModelMemory> models = runner.backend.model_memory();
+  ASSERT_EQ(models.size(), 1u);
+  EXPECT_EQ(models[0].name, "tiny");
+  EXPECT_EQ(models[0].weights, runner.pool->active(kWeightsMemory));
+  EXPECT_EQ(models[0].mapped_weights, 0u);
+  EXPECT_EQ(models[0].arena, static_cast<size_t>(runner.prepared->plan().memory.arena + again->plan().memory.arena));
+  runner.prepared.reset();
+  EXPECT_EQ(runner.backend.model_memory().size(), 1u);
 }
 
 TEST(Network, ReadsScalesOfRowsAsIfEachRowWereAMatrix) {
@@ -105,6 +140,50 @@ TEST(Network, ReadsScalesOfRowsAsIfEachRowWereAMatrix) {
     };
     const auto x = random_samples(9, kInputs);
     EXPECT_EQ(NetworkRunner(model(rows), 1).run(x, kInputs, 21), NetworkRunner(model(matrix), 1).run(x, kInputs, 21));
+  }
+}
+
+// The group's part of a sample, its scales and its weights are a layer of their own, but for the quantisation: here the
+// largest magnitude of a sample is in every group.
+TEST(Network, AddsGroupsOfColumnsInOrder) {
+  constexpr int64_t kGroups = 3, kWidth = 20, kRows = 33;
+  for (ScaleDirection direction : {ScaleDirection::kMultiply, ScaleDirection::kDivide}) {
+    MemoryTensors whole(3);
+    whole.trits("a.weight", kRows, kGroups * kWidth);
+    whole.floats("a.weight_scale", {kRows, kGroups}, 10);
+    whole.floats("a.bias", {kRows});
+    const auto model = [&](const std::string& name, int64_t width, MemoryTensors& tensors) {
+      NetworkBuilder builder(name, {width}, tensors.source);
+      return builder.build(builder.ternary_linear(builder.input(), "a", kRows, direction));
+    };
+    std::vector<float> x = random_samples(9, kGroups * kWidth);
+    for (size_t i = 0; i < x.size(); i += kWidth) x[i] = 5;
+    std::vector<float> expected(9 * kRows);
+    const StoredTensor weight = whole.source.get("a.weight"), scale = whole.source.get("a.weight_scale");
+    for (int64_t group = 0; group < kGroups; ++group) {
+      MemoryTensors part;
+      std::vector<std::byte> trits;
+      std::vector<float> scales, samples;
+      for (int64_t row = 0; row < kRows; ++row) {
+        const std::byte* first = weight.data() + (row * kGroups + group) * kWidth;
+        trits.insert(trits.end(), first, first + kWidth);
+        scales.push_back(reinterpret_cast<const float*>(scale.data())[row * kGroups + group]);
+      }
+      for (int64_t sample = 0; sample < 9; ++sample) {
+        const auto first = x.begin() + (sample * kGroups + group) * kWidth;
+        samples.insert(samples.end(), first, first + kWidth);
+      }
+      part.add("a.weight", DType::kI8, Encoding::kTernaryTrits, {kRows, kWidth}, std::move(trits));
+      part.add_floats("a.weight_scale", {kRows}, scales);
+      if (group == 0) part.source.add(whole.source.get("a.bias"));
+      const auto y = NetworkRunner(model("part", kWidth, part), 1).run(samples, kWidth, kRows);
+      for (size_t i = 0; i < y.size(); ++i) expected[i] = group == 0 ? y[i] : y[i] + expected[i];
+    }
+    for (auto set = kernels::compiled_kernel_sets(); *set; ++set) {
+      if (!kernels::is_supported(**set)) continue;
+      NetworkRunner runner(model("whole", kGroups * kWidth, whole), 2, **set);
+      EXPECT_EQ(runner.run(x, kGroups * kWidth, kRows), expected) << (*set)->name;
+    }
   }
 }
 

@@ -103,6 +103,7 @@ TEST_F(PackedCacheTest, KeepsNamedSections) {
   EXPECT_EQ(copy_of(entry->section("codes")), codes_);
   EXPECT_EQ(copy_of(entry->section("scales")), scales_);
   EXPECT_TRUE(entry->section("others").empty());
+  EXPECT_EQ(entry->is_mapped(), pool_.active(kWeightsMemory) == 0);
   for (const char* name : {"codes", "scales"}) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(entry->section(name).data()) % PackedCache::kSectionAlignment, 0u);
   }

@@ -13,14 +13,22 @@
 #include "error_text.h"
 #include "tiny_model.h"
 #include "tiny_network.h"
+#include "tiny_operators.h"
 
 namespace {
 
 std::atomic<int64_t> g_allocations{0};
+std::atomic<int64_t> g_frees{0};
 
 void* counted_or_null(size_t bytes) noexcept {
-  ++g_allocations;
-  return std::malloc(bytes ? bytes : 1);
+  void* memory = std::malloc(bytes ? bytes : 1);
+  if (memory) ++g_allocations;
+  return memory;
+}
+
+void counted_free(void* memory) noexcept {
+  if (memory) ++g_frees;
+  std::free(memory);
 }
 
 void* counted(size_t bytes) {
@@ -34,10 +42,10 @@ void* operator new(size_t bytes) { return counted(bytes); }
 void* operator new[](size_t bytes) { return counted(bytes); }
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
 void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return counted_or_null(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { counted_free(memory); }
+void operator delete[](void* memory) noexcept { counted_free(memory); }
+void operator delete(void* memory, size_t) noexcept { counted_free(memory); }
+void operator delete[](void* memory, size_t) noexcept { counted_free(memory); }
 
 namespace tritium {
 namespace {
@@ -87,6 +95,63 @@ TEST(NetworkInference, AllocatesNothingAfterTheFirstCalls) {
     EXPECT_EQ(g_allocations, before) << threads << " threads";
   }
   EXPECT_GT(g_allocations, 0);
+}
+
+TEST(NetworkInference, ModelsThatTakeTurnsAllocateNothing) {
+  MemoryTensors one(1), two(2);
+  const auto first = tiny_network(one), second = tiny_network(two);
+  const auto engine = engine_with(2);
+  const auto x = random_samples(40, kInputs);
+  std::vector<float> y(40 * kOutputs);
+  for (const auto& model : {first, second}) engine->infer(model, x, y);
+  const int64_t before = g_allocations;
+  for (int round = 0; round < 5; ++round) {
+    engine->infer(first, x, y);
+    engine->infer(second, x, y);
+  }
+  EXPECT_EQ(g_allocations, before);
+}
+
+TEST(NetworkInference, LoadsAndUnloadsLeaveNothingBehind) {
+  MemoryTensors tensors;
+  const auto keep = tiny_network(tensors);  // adds the tensors that the others use, too
+  const auto engine = engine_with(2);
+  const auto x = random_samples(4, kInputs);
+  std::vector<float> y(4 * kOutputs);
+  const auto load_and_unload = [&] {
+    NetworkBuilder builder("tiny", {4, 5}, tensors.source);
+    const NetworkValue up = builder.ternary_linear(builder.flatten(builder.input()), "up", 40);
+    const NetworkValue down = builder.ternary_linear(builder.rms_norm(up, "down.rms_norm", 1e-5), "down", 20);
+    const NetworkValue last = builder.ternary_linear(builder.layer_norm(down, "norm", 1e-5), "last", 30);
+    const auto model = builder.build(builder.dense_linear(last, "scores", 7));
+    engine->infer(model, x, y);
+  };
+  for (int i = 0; i < 10; ++i) load_and_unload();
+  const MemoryStats before = engine->memory_usage().total;
+  const int64_t live = g_allocations - g_frees;
+  for (int i = 0; i < 10'000; ++i) load_and_unload();
+  const MemoryStats after = engine->memory_usage().total;
+  EXPECT_EQ(g_allocations - g_frees, live);
+  EXPECT_EQ(after.active, before.active);
+  EXPECT_EQ(after.cached, before.cached);
+  EXPECT_EQ(after.peak, before.peak);
+}
+
+TEST(NetworkInference, AllocatesNothingForACustomOperator) {
+  EngineOptions options;
+  options.threads = 2;
+  options.custom_operators = {outer_operator()};
+  const auto engine = build_engine(options);
+  const TensorSource source;
+  NetworkBuilder builder("outer", {3}, source);
+  const auto model = builder.build(builder.custom({builder.input(), builder.input()}, outer_operator()));
+  const auto x = random_samples(70, 3);
+  std::vector<float> y(70 * 9);
+  engine->infer(model, x, y);
+  const int64_t before = g_allocations;
+  engine->infer(model, x, y);
+  engine->infer(model, std::span(x).first(3), std::span(y).first(9));
+  EXPECT_EQ(g_allocations, before);
 }
 
 TEST(NetworkInference, RefusesWhatDoesNotFitAndGoesOn) {

@@ -70,6 +70,8 @@ class WatchedBackend : public InferenceBackend {
     }
     cpu_.execute_samples(prepared, x, samples, y);
   }
+  std::vector<ModelMemory> model_memory() const override { return cpu_.model_memory(); }
+  void trim() override { cpu_.trim(); }
   DeviceLimits measure_limits(size_t bytes) override { return cpu_.measure_limits(bytes); }
   std::string fastest_ternary_format() override { return cpu_.fastest_ternary_format(); }
 
@@ -101,7 +103,7 @@ class SampleStreamTest : public testing::Test {
     auto pool = std::make_shared<MemoryPool>(EngineOptions().memory_limit);
     auto watched = std::make_unique<WatchedBackend>(pool);
     backend = watched.get();
-    engine = std::make_shared<InferenceEngine>(std::move(watched), pool, OptimizationLevel::kBasic, "2bit");
+    engine = std::make_shared<InferenceEngine>(std::move(watched), pool, EngineSettings());
     x = random_samples(kSamples, kInputs);
     expected.resize(kSamples * kOutputs);
     build_engine({})->infer(model, x, expected);

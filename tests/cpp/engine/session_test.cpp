@@ -277,7 +277,7 @@ TEST(Session, FreesEverythingAtTheEnd) {
     session.step({{session.open({}), random_tokens(100), true}});
     EXPECT_EQ(engine->memory_usage().kv_cache, static_cast<size_t>(2 * 2 * 2 * 2 * 10 * 64 * 2));
   }
-  EXPECT_EQ(engine->memory_usage().pool.active, 0u);
+  EXPECT_EQ(engine->memory_usage().total.active, 0u);
 }
 
 TEST(InferenceEngine, InfersTheLogitsOfASession) {
@@ -315,7 +315,7 @@ TEST(InferenceEngine, KeepsToItsMemoryLimit) {
   auto engine = make_engine(1, 50000);
   EXPECT_TRUE(
       contains(error_text<MemoryLimitError>([&] { Session(engine, tiny_model(), {.max_sequences = 1}); }), "50000"));
-  EXPECT_EQ(engine->memory_usage().pool.peak, 0u);
+  EXPECT_EQ(engine->memory_usage().total.peak, 0u);
 }
 
 TEST(BuildEngine, RefusesDevicesThatThisBuildLacks) {

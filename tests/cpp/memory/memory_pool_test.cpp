@@ -22,7 +22,7 @@ constexpr size_t kMiB = size_t{1} << 20;
 bool is_aligned(const void* pointer, size_t alignment) { return reinterpret_cast<uintptr_t>(pointer) % alignment == 0; }
 
 std::string limit_error(MemoryPool& pool, size_t bytes) {
-  return error_text<MemoryLimitError>([&] { pool.allocate(bytes, "arena"); });
+  return error_text<MemoryLimitError>([&] { pool.allocate(bytes, {"arena"}); });
 }
 
 TEST(AllocateAligned, AlignsSmallAndHugeBlocks) {
@@ -43,7 +43,7 @@ TEST(AllocateAligned, AlignsSmallAndHugeBlocks) {
 TEST(MemoryPool, GivesAlignedBuffersOfTheSizeAskedFor) {
   MemoryPool pool(64 * kMiB);
   for (size_t bytes : {size_t{0}, size_t{1}, size_t{64}, size_t{65}, kMiB, 5 * kMiB + 3}) {
-    const auto buffer = pool.allocate(bytes, "test");
+    const auto buffer = pool.allocate(bytes, {"test"});
     EXPECT_EQ(buffer.size(), bytes);
     ASSERT_NE(buffer.data(), nullptr);
     EXPECT_TRUE(is_aligned(buffer.data(), kAlignment));
@@ -53,12 +53,12 @@ TEST(MemoryPool, GivesAlignedBuffersOfTheSizeAskedFor) {
 
 TEST(MemoryPool, ReusesABufferOfSimilarSize) {
   MemoryPool pool(64 * kMiB);
-  auto first = pool.allocate(4 * kMiB, "first");
+  auto first = pool.allocate(4 * kMiB, {"first"});
   void* data = first.data();
   first = {};
   EXPECT_EQ(pool.stats().cached, 4 * kMiB);
 
-  const auto second = pool.allocate(4 * kMiB - 1000, "second");
+  const auto second = pool.allocate(4 * kMiB - 1000, {"second"});
   EXPECT_EQ(second.data(), data);
   EXPECT_EQ(second.size(), 4 * kMiB - 1000);
   EXPECT_EQ(pool.stats().cached, 0u);
@@ -67,9 +67,9 @@ TEST(MemoryPool, ReusesABufferOfSimilarSize) {
 TEST(MemoryPool, DoesNotSpendALargeBufferOnASmallRequest) {
   MemoryPool pool(64 * kMiB);
   {
-    const auto large = pool.allocate(8 * kMiB, "large");
+    const auto large = pool.allocate(8 * kMiB, {"large"});
   }
-  const auto small = pool.allocate(kMiB, "small");
+  const auto small = pool.allocate(kMiB, {"small"});
   EXPECT_EQ(pool.stats().cached, 8 * kMiB);
   EXPECT_EQ(pool.stats().active, kMiB);
 }
@@ -78,9 +78,9 @@ TEST(MemoryPool, CountsActivePeakAndCachedBytes) {
   MemoryPool pool(10 * kMiB);
   EXPECT_EQ(pool.stats().limit, 10 * kMiB);
   {
-    const auto a = pool.allocate(2 * kMiB, "a");
+    const auto a = pool.allocate(2 * kMiB, {"a"});
     {
-      const auto b = pool.allocate(3 * kMiB, "b");
+      const auto b = pool.allocate(3 * kMiB, {"b"});
       EXPECT_EQ(pool.stats().active, 5 * kMiB);
     }
     EXPECT_EQ(pool.stats().active, 2 * kMiB);
@@ -98,48 +98,101 @@ TEST(MemoryPool, CountsActivePeakAndCachedBytes) {
 
 TEST(MemoryPool, RefusesWhatPassesTheLimitAndSaysWhatIsFree) {
   MemoryPool pool(10 * kMiB);
-  const auto held = pool.allocate(6 * kMiB, "held");
-  EXPECT_EQ(limit_error(pool, 5 * kMiB), "[memory] arena needs 5242880 bytes, 4194304 of 10485760 bytes are free");
+  const auto held = pool.allocate(6 * kMiB, {"held"});
+  EXPECT_EQ(limit_error(pool, 5 * kMiB),
+            "[memory] arena needs 5242880 bytes, 4194304 of 10485760 bytes are free; a larger memory_limit gives more");
   EXPECT_EQ(limit_error(pool, SIZE_MAX),
-            concat("[memory] arena needs ", SIZE_MAX, " bytes, 4194304 of 10485760 bytes are free"));
+            concat("[memory] arena needs ", SIZE_MAX,
+                   " bytes, 4194304 of 10485760 bytes are free; a larger memory_limit gives more"));
   EXPECT_EQ(pool.stats().active, 6 * kMiB);
-  const auto rest = pool.allocate(4 * kMiB, "exactly the rest");
+  const auto rest = pool.allocate(4 * kMiB, {"exactly the rest"});
   EXPECT_EQ(pool.stats().active, 10 * kMiB);
 }
 
 TEST(MemoryPool, FreesCachedBuffersBeforeItRefuses) {
   MemoryPool pool(10 * kMiB);
   {
-    const auto a = pool.allocate(3 * kMiB, "a");
-    const auto b = pool.allocate(6 * kMiB, "b");
+    const auto a = pool.allocate(3 * kMiB, {"a"});
+    const auto b = pool.allocate(6 * kMiB, {"b"});
   }
   EXPECT_EQ(pool.stats().cached, 9 * kMiB);
-  const auto large = pool.allocate(10 * kMiB, "large");
+  const auto large = pool.allocate(10 * kMiB, {"large"});
   EXPECT_EQ(pool.stats().active, 10 * kMiB);
   EXPECT_EQ(pool.stats().cached, 0u);
 }
 
+constexpr MemoryUse kStored{"stored", false};
+constexpr MemoryUse kWorking{"working"};
+constexpr MemoryUse kOnce{"once", false, false};
+
+TEST(MemoryPool, LimitsAndCountsWorkingMemoryApart) {
+  MemoryPool pool(10 * kMiB, 4 * kMiB);
+  const auto stored = pool.allocate(5 * kMiB, kStored);
+  {
+    const auto working = pool.allocate(3 * kMiB, kWorking);
+    EXPECT_EQ(error_text<MemoryLimitError>([&] { pool.allocate(2 * kMiB, kWorking); }),
+              "[memory] working needs 2097152 bytes, 1048576 of 4194304 bytes of working memory are free; "
+              "a larger memory_pool_size gives more");
+    EXPECT_EQ(
+        error_text<MemoryLimitError>([&] { pool.allocate(3 * kMiB, kWorking); }),
+        "[memory] working needs 3145728 bytes, 2097152 of 10485760 bytes are free; a larger memory_limit gives more");
+    EXPECT_EQ(pool.working_stats().active, 3 * kMiB);
+    EXPECT_EQ(pool.stats().active, 8 * kMiB);
+  }
+  const MemoryStats working = pool.working_stats();
+  EXPECT_EQ(working.active, 0u);
+  EXPECT_EQ(working.peak, 3 * kMiB);
+  EXPECT_EQ(working.cached, 3 * kMiB);
+  EXPECT_EQ(working.limit, 4 * kMiB);
+  EXPECT_EQ(pool.active(kStored), 5 * kMiB);
+  EXPECT_EQ(pool.active(kWorking), 0u);
+}
+
+TEST(MemoryPool, WhatIsKeptOfOneKindMakesRoomForTheOther) {
+  MemoryPool pool(10 * kMiB);
+  {
+    const auto stored = pool.allocate(4 * kMiB, kStored);
+    const auto working = pool.allocate(5 * kMiB, kWorking);
+  }
+  EXPECT_EQ(pool.working_stats().cached, 5 * kMiB);
+  EXPECT_EQ(pool.stats().cached, 9 * kMiB);
+  const auto stored = pool.allocate(6 * kMiB, kStored);
+  EXPECT_EQ(pool.working_stats().cached, 0u) << "the other kind's buffers go first";
+  EXPECT_EQ(pool.stats().cached, 4 * kMiB);
+  EXPECT_LE(pool.stats().active + pool.stats().cached, pool.stats().limit);
+}
+
+TEST(MemoryPool, GivesBackAtOnceWhatIsNotReusable) {
+  MemoryPool pool(10 * kMiB);
+  {
+    const auto once = pool.allocate(4 * kMiB, kOnce);
+    EXPECT_EQ(pool.active(kOnce), 4 * kMiB);
+  }
+  EXPECT_EQ(pool.stats().cached, 0u);
+  EXPECT_EQ(pool.stats().active, 0u);
+}
+
 TEST(MemoryPool, UsesALimitToItsLastByte) {
   MemoryPool pool(100);
-  const auto buffer = pool.allocate(100, "all");
+  const auto buffer = pool.allocate(100, {"all"});
   EXPECT_EQ(pool.stats().active, 100u);
   EXPECT_NE(limit_error(pool, 1), "no error");
 }
 
 TEST(MemoryPool, WithoutALimitDoesNotOverflow) {
   MemoryPool pool(SIZE_MAX);
-  const auto buffer = pool.allocate(1000, "some");
+  const auto buffer = pool.allocate(1000, {"some"});
   EXPECT_LE(pool.stats().active + pool.stats().cached, pool.stats().limit);
 }
 
 TEST(MemoryPoolBuffer, MovesItsMemory) {
   MemoryPool pool(kMiB);
-  auto a = pool.allocate(1000, "a");
+  auto a = pool.allocate(1000, {"a"});
   void* data = a.data();
   MemoryPool::Buffer b(std::move(a));
   EXPECT_EQ(b.data(), data);
   EXPECT_EQ(a.data(), nullptr);
-  auto c = pool.allocate(500, "c");
+  auto c = pool.allocate(500, {"c"});
   const size_t before = pool.stats().active;
   c = std::move(b);
   EXPECT_EQ(c.data(), data);
@@ -155,9 +208,9 @@ TEST(MemoryPoolBuffer, OutlivesThePool) {
   {
     MemoryPool pool(kMiB);
     {
-      const auto cached = pool.allocate(5000, "cached");
+      const auto cached = pool.allocate(5000, {"cached"});
     }
-    survivor = pool.allocate(200000, "survivor");
+    survivor = pool.allocate(200000, {"survivor"});
   }
   std::memset(survivor.data(), 1, survivor.size());
   survivor = {};
@@ -170,8 +223,8 @@ TEST(MemoryPool, ServesSeveralThreadsAtOnce) {
   for (int user = 0; user < 4; ++user) {
     users.emplace_back([&, user] {
       for (size_t round = 0; round < 300; ++round) {
-        const auto a = pool.allocate(1 + round * 37 % 5000, "a");
-        const auto b = pool.allocate(1 + round * 7919 % 300000, "b");
+        const auto a = pool.allocate(1 + round * 37 % 5000, {"a"});
+        const auto b = pool.allocate(1 + round * 7919 % 300000, {"b"});
         std::memset(a.data(), user, a.size());
         std::memset(b.data(), user, b.size());
         const auto* bytes = a.as<uint8_t>();

@@ -59,13 +59,18 @@ TEST(NetworkBuilder, RefusesTensorsOfAnotherShapeOrKind) {
   tensors.trits("b.weight", 6, 4);
   tensors.add_floats("b.weight_scale", {2}, {1, 2});
   tensors.floats("c.weight", {6, 4});
+  tensors.trits("d.weight", 6, 4);
+  tensors.floats("d.weight_scale", {6, 3}, 10);
   tensors.floats("norm.weight", {5});
   NetworkBuilder builder("wrong", {4}, tensors.source);
   const auto x = builder.input();
   EXPECT_TRUE(contains(load_error([&] { builder.ternary_linear(x, "a", 7); }),
                        "a.weight (memory) has shape [6, 4], the model needs [7, 4]"));
   EXPECT_TRUE(contains(load_error([&] { builder.ternary_linear(x, "b", 6); }),
-                       "b.weight_scale (memory) has shape [2], the model needs [1] or [6]"));
+                       "b.weight_scale (memory) has shape [2], the model needs [1], [6] or [6, groups]"));
+  EXPECT_TRUE(contains(load_error([&] { builder.ternary_linear(x, "d", 6); }),
+                       "d.weight_scale (memory) has shape [6, 3], the model needs [1], [6] or [6, groups], groups a "
+                       "divisor of 4"));
   EXPECT_TRUE(contains(load_error([&] { builder.ternary_linear(x, "c", 6); }), "must be ternary, got plain float32"));
   EXPECT_TRUE(contains(load_error([&] { builder.dense_linear(x, "a", 6); }), "must hold float32, float16 or bfloat16"));
   EXPECT_TRUE(contains(load_error([&] { builder.rms_norm(x, "norm", 1e-5); }), "has shape [5], the model needs [4]"));
