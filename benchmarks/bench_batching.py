@@ -5,7 +5,7 @@
 The network is that of benchmarks/bench_network.py, 512 -> 1024 -> 512 with 1,048,576 ternary
 weights; items are single samples, arrays of float32. Prints the rate of each size that the climb
 tried, and samples a second of each form, medians of rounds in which all forms take turns. --plot
-draws sizes over batches, and rates over sizes, also for a network of 2,304 weights and for one
+draws sizes over time, and rates over sizes, also for a network of 2,304 weights and for one
 whose memory allows 24 items.
 """
 
@@ -31,14 +31,14 @@ COLOURS = ["#1f6f8b", "#c2571a", "#3a7d44", "#7a4fa3"]
 
 
 class CountingEngine(tritium.InferenceEngine):
-    """Notes how many samples each call had."""
+    """Notes when each call came and how many samples it had."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads=threads)
-        self.sizes: list[int] = []
+        self.calls: list[tuple[float, int]] = []
 
     def infer(self, model: tritium.Model, x: np.ndarray) -> np.ndarray:
-        self.sizes.append(1 if x.ndim == 1 else len(x))
+        self.calls.append((time.perf_counter(), 1 if x.ndim == 1 else len(x)))
         return super().infer(model, x)
 
 
@@ -47,7 +47,7 @@ class Climb:
     """What a processor tried until it had settled, or until the items ended."""
 
     name: str
-    sizes: list[int]
+    calls: list[tuple[float, int]]
     rates: dict[int, float]
     settled: int | None
 
@@ -101,7 +101,7 @@ def climb(name: str, model: tritium.Model, threads: int, memory: int | None = No
     processor = tritium.BatchProcessor(engine, config, available_memory=probe)
     deque(processor.process(model, make_items(model, 20_000)), maxlen=0)
     size = processor.batch_size(model)
-    return Climb(name, engine.sizes, size.rates, size.current if size.settled else None)
+    return Climb(name, engine.calls, size.rates, size.current if size.settled else None)
 
 
 def compare(model: tritium.Model, threads: int, count: int, rounds: int) -> None:
@@ -161,12 +161,13 @@ def draw(file: Path, climbs: list[Climb]) -> None:
     pyplot = load_pyplot()
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     for found, colour in zip(climbs, COLOURS, strict=False):
-        sizes = found.sizes[:60]
-        left.step(range(1, len(sizes) + 1), sizes, where="mid", color=colour, label=found.name)
+        seconds, sizes = zip(*found.calls[:-1], strict=True)  # the last one takes what is left
+        since = [1e3 * (second - seconds[0]) for second in seconds]
+        left.step(since, sizes, where="post", color=colour, label=found.name)
         right.plot(list(found.rates), list(found.rates.values()), color=colour, marker="o", ms=3)
         if found.settled:
             right.plot(found.settled, found.rates[found.settled], "o", color=colour, ms=9, mfc="w")
-    left.set(xlabel="batch", ylabel="items of the batch")
+    left.set(xlabel="ms since the first batch", ylabel="items of a batch")
     right.set(xlabel="items of a batch", ylabel="samples/s", xscale="log", yscale="log")
     left.set_yscale("log", base=2)
     right.set_xscale("log", base=2)

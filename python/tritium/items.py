@@ -24,8 +24,8 @@ _BYTES_TOGETHER = 1 << 20
 class ItemResult(NamedTuple):
     """What became of one item: a value or an error."""
 
-    index: int
-    """Place of the item among all items, from 0."""
+    place: int
+    """That of the item among all items, from 0."""
     value: NDArray[np.float32] | None = None
     """What `InferenceEngine.infer` gives for the item; None if there is an error."""
     error: Exception | None = None

@@ -45,7 +45,7 @@ def test_thousands_of_items_have_the_bits_that_each_has_alone(
     config = BatchConfig(max_batch_size=64, parallel_workers=workers)
     with BatchProcessor(engine, config) as processor:
         results = list(processor.process(model, iter(x)))
-    assert [result.index for result in results] == list(range(5000))
+    assert [result.place for result in results] == list(range(5000))
     for one, result in zip(x, results, strict=True):
         np.testing.assert_array_equal(result.get(), engine.infer(model, one))
 
@@ -89,8 +89,8 @@ def test_several_threads_can_use_one_processor(
 
         def work(first: int) -> None:
             for result in processor.process(model, x[first:]):
-                if not np.array_equal(result.get(), expected[first + result.index]):
-                    wrong.append(result.index)
+                if not np.array_equal(result.get(), expected[first + result.place]):
+                    wrong.append(result.place)
 
         threads = [threading.Thread(target=work, args=(100 * i,)) for i in range(3)]
         for thread in threads:
@@ -109,7 +109,7 @@ def test_an_item_that_does_not_fit_spoils_no_other(
     items: list[Any] = list(samples(1000))
     items[7], items[500], items[999] = np.zeros(5), "text", np.zeros(INPUTS, complex)
     results = list(BatchProcessor(engine).process(model, items))
-    assert [result.index for result in results if result.error is not None] == [7, 500, 999]
+    assert [result.place for result in results if result.error is not None] == [7, 500, 999]
     assert r"[batch, item 7] the model takes a sample of shape (24,)" in str(results[7].error)
     with pytest.raises(tritium.BatchProcessingError, match=r"item 500.*real numbers"):
         results[500].get()
@@ -133,11 +133,11 @@ def test_a_call_that_fails_is_narrowed_to_the_items_that_fail_alone(
     engine = WatchedEngine(refuse)
     config = BatchConfig(parallel_workers=workers)
     results = list(BatchProcessor(engine, config).process(model, x))
-    assert {result.index for result in results if result.error is not None} == bad
+    assert {result.place for result in results if result.error is not None} == bad
     assert all(str(results[index].error) == "too large" for index in bad)
     engine.before = lambda given: None
     for one, result in zip(x, results, strict=True):
-        if result.index not in bad:
+        if result.place not in bad:
             np.testing.assert_array_equal(result.get(), engine.infer(model, one))
 
 
@@ -197,7 +197,7 @@ def test_an_endless_source_is_never_read_ahead_of_the_bound(
         results = processor.process(model, source)
         furthest = 0
         for result in itertools.islice(results, 2000):
-            furthest = max(furthest, source.given - (result.index + 1))
+            furthest = max(furthest, source.given - (result.place + 1))
         assert 0 < furthest <= (workers + 1) * 8
         results.close()
     assert source.given <= 2000 + (workers + 1) * 8
@@ -332,7 +332,7 @@ def test_items_under_way_take_no_more_than_their_share_of_memory(
     processor.batch_size(model).current = 16
     results = processor.process(model, source)
     for result in itertools.islice(results, 1000):
-        assert source.given - (result.index + 1) <= allowed
+        assert source.given - (result.place + 1) <= allowed
     results.close()
     assert max(engine.sizes) == 10
     assert processor.batch_size(model).rates == {}  # 16 could not be tried
@@ -425,7 +425,7 @@ def test_available_memory_is_known_here() -> None:
 def test_a_result_iterator_closed_early_leaves_nothing_running(model: tritium.Model) -> None:
     engine, source = WatchedEngine(), Producer()
     for result in BatchProcessor(engine).process(model, source):
-        if result.index == 100:
+        if result.place == 100:
             break
     given, calls = source.given, len(engine.sizes)
     assert next(source)[0] == given + 1  # nobody else reads it any more

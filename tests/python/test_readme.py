@@ -15,7 +15,14 @@ from chat_folders import write_chat_folder
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-NAMES = ("chat.md", "benchmarks.md", "networks.md", "model_files.md", "engine.md")
+NAMES = (
+    "chat.md",
+    "benchmarks.md",
+    "networks.md",
+    "model_files.md",
+    "engine.md",
+    "batching.md",
+)
 PAGES = [README, *(ROOT / "docs" / name for name in NAMES)]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
