@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--optimization-level", default="basic")
     parser.add_argument("--core", type=Path, help="the program bench_network")
     arguments = parser.parse_args()
 
@@ -46,7 +47,9 @@ def main() -> None:
     )
     layers = [BitLinear(first, SCALE), ReLU(), BitLinear(second, SCALE)]
     model = tritium.build_model(layers, input_shape=(512,))
-    engine = tritium.InferenceEngine(threads=arguments.threads)
+    engine = tritium.InferenceEngine(
+        threads=arguments.threads, optimization_level=arguments.optimization_level
+    )
     x = random.standard_normal((max(BATCHES), 512)).astype(np.float32)
     check(engine.infer(model, x), x, first, second)
 
@@ -57,24 +60,28 @@ def main() -> None:
     calls[f"{ITEMS} x 1"] = (ITEMS, partial(engine.infer_batch, model, list(x[:ITEMS])))
     python: dict[str, list[float]] = {name: [] for name in calls}
     core: dict[str, list[float]] = {name: [] for name in calls}
-    share: dict[str, list[float]] = {name: [] for name in calls}
+    peaks: list[float] = []
     for _ in range(arguments.rounds):
-        for name, (batch, call) in calls.items():
-            seconds = seconds_a_call(call)
-            peak = engine.core.measure_limits(1 << 20).multiply_adds_per_second
-            python[name].append(seconds)
-            share[name].append(batch * WEIGHTS / seconds / peak)
+        for name, (_, call) in calls.items():
+            python[name].append(seconds_a_call(call))
+            peaks.append(engine.core.measure_limits(1 << 20).multiply_adds_per_second)
         if arguments.core:
             seconds_of = seconds_in_core(arguments.core, arguments.threads)
             for name, (batch, _) in calls.items():
                 core[name].append(seconds_of[batch])
 
-    print(f"kernel set {engine.kernel_set}, {engine.threads} threads; ", end="")
-    print(f"the fastest of {arguments.rounds} rounds")
+    plan = engine.plan(model)
+    print(f"kernel set {engine.kernel_set}, {engine.threads} threads, ", end="")
+    print(
+        f"level {arguments.optimization_level}: {len(plan.steps)} steps, {plan.ternary_format}, ",
+        end="",
+    )
+    print(f"{plan.estimated_memory:,} bytes; the fastest of {arguments.rounds} rounds")
     print(" batch  Python us  inferences/s  of peak   C++ us  more us   more")
     for name, (batch, _) in calls.items():
         ours = min(python[name])
-        line = f"{name:>6} {ours * 1e6:>10.2f} {batch / ours:>13,.0f} {max(share[name]):>8.1%}"
+        line = f"{name:>6} {ours * 1e6:>10.2f} {batch / ours:>13,.0f} "
+        line += f"{batch * WEIGHTS / ours / max(peaks):>8.1%}"
         if arguments.core:
             theirs = min(core[name])
             line += f" {theirs * 1e6:>8.2f} {(ours - theirs) * 1e6:>8.2f} {ours / theirs - 1:>6.1%}"

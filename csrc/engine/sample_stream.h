@@ -18,7 +18,7 @@ namespace tritium {
 
 struct StreamOptions {
   int64_t buffer_size = 4 * kDefaultBatchSize;  // samples under way at most; a micro-batch has up to half of them
-  std::chrono::microseconds max_wait{2000};   // after which a micro-batch that is not full runs
+  std::chrono::microseconds max_wait{2000};     // after which a micro-batch that is not full runs
 };
 
 // What became of one sample: y, or an error that is not null.
