@@ -58,7 +58,7 @@ PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptio
             .max_tokens = settings_.batch_size,
             .context_size = 1,
             .head = options.head,
-            .ternary_format = settings_.ternary_format};
+            .ternary_format = ternary_format(model)};
   }
   const int64_t longest = model.config().context_length;
   const int64_t context = options.context_size.value_or(std::min(longest, kDefaultContext));
@@ -76,7 +76,12 @@ PlanOptions InferenceEngine::plan_options(const Model& model, const SessionOptio
           .max_sequences = sequences,
           .kv_dtype = options.kv_dtype,
           .head = options.head,
-          .ternary_format = settings_.ternary_format};
+          .ternary_format = ternary_format(model)};
+}
+
+std::string InferenceEngine::ternary_format(const Model& model) const {
+  constexpr int64_t kCachedWeights = int64_t{64} << 20;  // 16 MiB in 2 bits: what last-level caches hold
+  return model.ternary_parameter_count() <= kCachedWeights ? settings_.cached_ternary_format : settings_.ternary_format;
 }
 
 ExecutionPlan InferenceEngine::plan(const Model& model, const PlanOptions& options) const {

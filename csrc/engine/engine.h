@@ -39,7 +39,8 @@ class EngineBuilder;
 // How an engine treats every model.
 struct EngineSettings {
   OptimizationLevel level = OptimizationLevel::kBasic;
-  std::string ternary_format = "2bit";
+  std::string ternary_format = "2bit";         // of weights that memory delivers
+  std::string cached_ternary_format = "2bit";  // of models whose weights stay in the caches
   int64_t batch_size = kDefaultBatchSize;
 };
 
@@ -115,7 +116,9 @@ class InferenceEngine {
     std::shared_ptr<PreparedModel> prepared;
   };
 
-  // Both with the queue's lock.
+  std::string ternary_format(const Model& model) const;
+
+  // These with the queue's lock.
   PreparedModel& prepare_to_infer(const std::shared_ptr<const Model>& model);
   std::shared_ptr<PreparedModel> optimize(std::shared_ptr<const Model> model, const PlanOptions& options);
   void forget_dead_models();

@@ -31,10 +31,13 @@ std::shared_ptr<InferenceEngine> build_engine(const EngineOptions& options) {
   const int threads = options.threads == 0 ? default_thread_count() : options.threads;
   auto backend = std::make_unique<CpuBackend>(threads, select_kernel_set(), pool, options.cache,
                                               CustomOperators(options.custom_operators));
-  EngineSettings settings{options.level, options.ternary_format, options.batch_size};
-  if (settings.ternary_format == "auto") {
-    settings.ternary_format =
-        options.level == OptimizationLevel::kAggressive ? backend->fastest_ternary_format() : "2bit";
+  EngineSettings settings;
+  settings.level = options.level;
+  settings.batch_size = options.batch_size;
+  if (options.ternary_format != "auto") {
+    settings.ternary_format = settings.cached_ternary_format = options.ternary_format;
+  } else if (options.level == OptimizationLevel::kAggressive) {
+    settings.ternary_format = backend->fastest_ternary_format();
   }
   return std::make_shared<InferenceEngine>(std::move(backend), std::move(pool), std::move(settings));
 }

@@ -27,8 +27,8 @@ struct EngineOptions {
       kDefaultMemoryPoolSize;      // bytes, of arenas, staging and outputs; taken when they are needed
   size_t memory_limit = SIZE_MAX;  // bytes, of everything that the engine allocates, weights and KV pages, too
   OptimizationLevel level = OptimizationLevel::kBasic;
-  // "auto": "2bit", or what is measured to be fastest at level kAggressive. OptimizationError when a model is planned
-  // if the kernel set does not have it.
+  // "auto": "2bit"; at level kAggressive, for models larger than the caches, what is measured to be fastest.
+  // OptimizationError when a model is planned if the kernel set does not have it.
   std::string ternary_format = "auto";
   // Where the CPU backend keeps packed weights; nullopt: nowhere.
   std::optional<CacheOptions> cache = default_cache();

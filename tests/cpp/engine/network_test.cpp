@@ -8,6 +8,8 @@
 #include <new>
 #include <thread>
 
+#include "backend/cpu_backend.h"
+#include "backend/select_kernels.h"
 #include "engine/engine_builder.h"
 #include "engine/session.h"
 #include "error_text.h"
@@ -110,6 +112,18 @@ TEST(NetworkInference, ModelsThatTakeTurnsAllocateNothing) {
     engine->infer(second, x, y);
   }
   EXPECT_EQ(g_allocations, before);
+}
+
+TEST(NetworkInference, AModelThatStaysInTheCachesKeepsItsOwnFormat) {
+  MemoryTensors tensors;
+  const auto model = tiny_network(tensors);
+  auto pool = std::make_shared<MemoryPool>(SIZE_MAX);
+  EngineSettings settings;
+  settings.ternary_format = "of memory";
+  settings.cached_ternary_format = "of caches";
+  const InferenceEngine engine(std::make_unique<CpuBackend>(1, select_kernel_set(), pool, std::nullopt), pool,
+                               settings);
+  EXPECT_EQ(engine.plan_options(*model, {}).ternary_format, "of caches");
 }
 
 TEST(NetworkInference, LoadsAndUnloadsLeaveNothingBehind) {
