@@ -65,7 +65,7 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<b
     options.cache->max_bytes = static_cast<uint64_t>(max_cache_size);
     options.cache->warn = warn;
   }
-  py::gil_scoped_release release;
+  ReleasedInterpreter released;
   return build_engine(options);
 }
 
@@ -232,7 +232,7 @@ void bind_inference_engine(py::module_& module) {
           "plan",
           [](const InferenceEngine& engine, const Model& model, std::optional<int64_t> context_size,
              int64_t max_sequences, const std::string& kv_dtype, const std::string& head) {
-            py::gil_scoped_release release;
+            ReleasedInterpreter released;
             return engine.plan(
                 model, engine.plan_options(model, session_options(context_size, max_sequences, kv_dtype, head)));
           },
@@ -247,7 +247,7 @@ void bind_inference_engine(py::module_& module) {
             FloatMatrix logits;
             {
               const std::span<const int32_t> ids(token_ids.data(), static_cast<size_t>(token_ids.size()));
-              py::gil_scoped_release release;
+              ReleasedInterpreter released;
               logits = engine.infer(std::move(model), ids);
             }
             return to_array(std::move(logits));
@@ -273,11 +273,10 @@ void bind_inference_engine(py::module_& module) {
             return y;
           },
           py::arg("model"), py::arg("x"))
-      .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"),
-           py::call_guard<py::gil_scoped_release>())
-      .def("memory_usage", &InferenceEngine::memory_usage, py::call_guard<py::gil_scoped_release>())
-      .def("release", &InferenceEngine::release, py::arg("model"), py::call_guard<py::gil_scoped_release>())
-      .def("release_all", &InferenceEngine::release_all, py::call_guard<py::gil_scoped_release>());
+      .def("measure_limits", &InferenceEngine::measure_limits, py::arg("bytes"), py::call_guard<ReleasedInterpreter>())
+      .def("memory_usage", &InferenceEngine::memory_usage, py::call_guard<ReleasedInterpreter>())
+      .def("release", &InferenceEngine::release, py::arg("model"), py::call_guard<ReleasedInterpreter>())
+      .def("release_all", &InferenceEngine::release_all, py::call_guard<ReleasedInterpreter>());
 }
 
 void bind_session(py::module_& module) {
@@ -319,39 +318,39 @@ void bind_session(py::module_& module) {
                        std::optional<int64_t> context_size, int64_t max_sequences, const std::string& kv_dtype,
                        const std::string& head) {
              const SessionOptions options = session_options(context_size, max_sequences, kv_dtype, head);
-             py::gil_scoped_release release;
+             ReleasedInterpreter released;
              return std::make_unique<Session>(std::move(engine), std::move(model), options);
            }),
            py::arg("engine"), py::arg("model"), py::arg("context_size") = py::none(), py::arg("max_sequences") = 1,
            py::arg("kv_dtype") = "f16", py::arg("head") = "auto")
       .def_property_readonly("context_size", &Session::context_size)
       .def_property_readonly("plan", [](const Session& session) { return session.plan(); })
-      .def("head_statistics", &Session::head_statistics, py::call_guard<py::gil_scoped_release>())
+      .def("head_statistics", &Session::head_statistics, py::call_guard<ReleasedInterpreter>())
       .def(
           "open",
           [](Session& session, std::optional<SamplingOptions> sampling) {
-            py::gil_scoped_release release;
+            ReleasedInterpreter released;
             return session.open(sampling.value_or(SamplingOptions{}));
           },
           py::arg("sampling") = py::none())
       .def(
           "fork",
           [](Session& session, SequenceId sequence, std::optional<SamplingOptions> sampling) {
-            py::gil_scoped_release release;
+            ReleasedInterpreter released;
             return session.fork(sequence, sampling.value_or(SamplingOptions{}));
           },
           py::arg("sequence"), py::arg("sampling") = py::none())
       .def("check_process", &Session::check_process)
-      .def("close", &Session::close, py::arg("sequence"), py::call_guard<py::gil_scoped_release>())
-      .def("length", &Session::length, py::arg("sequence"), py::call_guard<py::gil_scoped_release>())
+      .def("close", &Session::close, py::arg("sequence"), py::call_guard<ReleasedInterpreter>())
+      .def("length", &Session::length, py::arg("sequence"), py::call_guard<ReleasedInterpreter>())
       .def("truncate", &Session::truncate, py::arg("sequence"), py::arg("length"),
-           py::call_guard<py::gil_scoped_release>())
+           py::call_guard<ReleasedInterpreter>())
       .def(
           "step",
           [](Session& session, const std::vector<FedTuple>& fed) {
             std::vector<Feed> feeds;
             for (const auto& [sequence, token_ids, sample] : fed) feeds.push_back({sequence, token_ids, sample});
-            py::gil_scoped_release release;
+            ReleasedInterpreter released;
             return session.step(feeds);
           },
           py::arg("feeds"))
@@ -360,7 +359,7 @@ void bind_session(py::module_& module) {
           [](Session& session, SequenceId sequence, const std::vector<int32_t>& token_ids) {
             FloatMatrix logits;
             {
-              py::gil_scoped_release release;
+              ReleasedInterpreter released;
               logits = session.logits(sequence, token_ids);
             }
             return to_array(std::move(logits));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "bindings.h"
 #include "kernels/cpu_features.h"
 #include "kernels/dispatch.h"
 #include "kernels/kv_page.h"
@@ -387,7 +388,7 @@ class BoundKernelSet {
   template <class Work>
   void run(Work work) const {
     if (!supported()) throw DeviceError(concat("[kernels] this CPU cannot run the kernel set \"", set_.name, "\""));
-    py::gil_scoped_release release;
+    python::ReleasedInterpreter released;
     work(set_);
   }
 

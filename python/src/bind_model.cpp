@@ -62,7 +62,7 @@ void bind_mapped_file(py::module_& module) {
             const auto file = MappedFile::open(std::filesystem::u8path(path), map_above.value_or(UINT64_MAX));
             return std::const_pointer_cast<MappedFile>(file);
           },
-          py::arg("path"), py::arg("map_above") = 0, py::call_guard<py::gil_scoped_release>())
+          py::arg("path"), py::arg("map_above") = 0, py::call_guard<ReleasedInterpreter>())
       .def_static(
           "from_buffer",
           [](const py::buffer& buffer, const std::string& path) {

@@ -45,7 +45,7 @@ ModelCache::Item item_of(py::object model) {
 py::object get_or_load(ModelCache& cache, const std::string& key, const py::function& load) {
   std::shared_ptr<const void> value;
   try {
-    py::gil_scoped_release release;
+    ReleasedInterpreter released;
     value = cache.get_or_load_item(key, [&] {
       py::gil_scoped_acquire acquire;
       try {
@@ -74,7 +74,7 @@ void bind_model_cache(py::module_& module) {
       });
 
   // The cache asks for the interpreter while it is locked, so nobody may wait for it with the interpreter.
-  using Release = py::call_guard<py::gil_scoped_release>;
+  using Release = py::call_guard<ReleasedInterpreter>;
   py::class_<ModelCache>(module, "ModelCache")
       .def(py::init([](int64_t capacity, int64_t max_memory) {
              return std::make_unique<ModelCache>(static_cast<size_t>(std::max<int64_t>(capacity, 0)),
@@ -120,16 +120,16 @@ void bind_files(py::module_& module) {
          const std::map<std::string, py::bytes>& files) {
         SaveOptions options{std::move(name), std::move(version), {}};
         for (const auto& [file, content] : files) options.files[file] = std::string(content);
-        py::gil_scoped_release release;
+        ReleasedInterpreter released;
         save_model(model, std::filesystem::u8path(path), options);
       },
       py::arg("model"), py::arg("path"), py::arg("name"), py::arg("version"), py::arg("files"));
   module.def(
       "open_model_file", [](std::shared_ptr<MappedFile> file) { return open_model_file(std::move(file)); },
-      py::arg("file"), py::call_guard<py::gil_scoped_release>());
+      py::arg("file"), py::call_guard<ReleasedInterpreter>());
   module.def(
       "read_model_metadata", [](std::shared_ptr<MappedFile> file) { return read_model_metadata(std::move(file)); },
-      py::arg("file"), py::call_guard<py::gil_scoped_release>());
+      py::arg("file"), py::call_guard<ReleasedInterpreter>());
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ std::string one_line(const py::error_already_set& error) {
 // What call() gives, with the interpreter held. An exception is nested in one whose text is short.
 auto with_interpreter(const auto& call) {
   std::optional<py::gil_scoped_acquire> interpreter;
-  take_interpreter([&] { interpreter.emplace(); });
+  enter_interpreter([&] { interpreter.emplace(); });
   try {
     return call();
   } catch (const py::error_already_set& error) {
@@ -41,6 +41,13 @@ py::tuple arrays(std::span<const TensorView> inputs) {
   py::tuple copies(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) copies[i] = py::array_t<float>(inputs[i].shape, inputs[i].as<float>());
   return copies;
+}
+
+py::object call_function(const py::function& function, const py::tuple& arguments) {
+  PyObject* result = nullptr;
+  enter_interpreter([&] { result = PyObject_CallObject(function.ptr(), arguments.ptr()); });
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
 }
 
 void store(const py::object& returned, const MutableTensorView& output) {
@@ -67,12 +74,12 @@ CustomOperator make_operator(std::string name, py::function function, py::functi
                 return with_interpreter([&] {
                   py::tuple shapes(inputs.size());
                   for (size_t i = 0; i < inputs.size(); ++i) shapes[i] = py::tuple(py::cast(inputs[i]));
-                  return (*infer)(*shapes).cast<Shape>();
+                  return call_function(*infer, shapes).cast<Shape>();
                 });
               },
           .run =
               [run](std::span<const TensorView> inputs, const MutableTensorView& output) {
-                with_interpreter([&] { store((*run)(*arrays(inputs)), output); });
+                with_interpreter([&] { store(call_function(*run, arrays(inputs)), output); });
               }};
 }
 

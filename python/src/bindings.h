@@ -14,18 +14,19 @@
 
 namespace tritium::python {
 
-// Takes the interpreter by acquire(). Python before 3.14 ends a thread that asks for it while the process ends, and
-// does so by unwinding its stack, which destructors must not let happen. Such a thread waits for the end instead.
-template <class Acquire>
-void take_interpreter(Acquire&& acquire) {
+// call() asks for the interpreter, itself or in the code of Python that it runs. Python before 3.14 ends a thread that
+// does so while the process ends, by unwinding its stack; but destructors on the way would use the interpreter that the
+// thread does not have. Such a thread waits for the end instead. Nothing in call() may own objects of Python.
+template <class Call>
+void enter_interpreter(Call&& call) {
 #ifdef __GLIBCXX__
   try {
-    acquire();
+    call();
   } catch (const abi::__forced_unwind&) {
     for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
   }
 #else
-  acquire();
+  call();
 #endif
 }
 
@@ -34,7 +35,7 @@ class ReleasedInterpreter {
  public:
   ReleasedInterpreter() : state_(PyEval_SaveThread()) {}
   ~ReleasedInterpreter() {
-    take_interpreter([this] { PyEval_RestoreThread(state_); });
+    enter_interpreter([this] { PyEval_RestoreThread(state_); });
   }
   ReleasedInterpreter(const ReleasedInterpreter&) = delete;
   ReleasedInterpreter& operator=(const ReleasedInterpreter&) = delete;

@@ -35,8 +35,8 @@ class InferenceEngine:
 
     optimization_level: "none" runs the operators as they are, "basic" fuses them, "aggressive" also
     measures, for a tenth of a second, in which format memory delivers ternary weights fastest, for
-    models larger than the caches. The results are the same to the bit. ternary_format: "2bit" or "1.6bit" (bits a weight) instead of
-    what the level says.
+    models larger than the caches. The results are the same to the bit. ternary_format: "2bit" or
+    "1.6bit" (bits a weight) instead of what the level says.
 
     cache_dir: folder where packed weights of models above 16 MB are kept, so that the next load
     maps them. "auto" is $TRITIUM_CACHE_DIR or else "tritium" in the user's folder for caches; None

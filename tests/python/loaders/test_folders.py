@@ -525,11 +525,10 @@ def test_a_path_object_that_does_not_exist_is_never_a_hub_id():
         tritium.load(Path("org/name"))
 
 
-@pytest.mark.parametrize("name", ["model.gguf", "notes.txt"])
-def test_a_file_of_another_kind_is_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"GGUF")
-    with pytest.raises(ModelLoadError, match=r"neither a folder nor a \.safetensors file"):
-        tritium.load(tmp_path / name)
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_bytes(b"GGUF")
+    with pytest.raises(ModelLoadError, match=r"neither a folder nor a .gguf or .safetensors file"):
+        tritium.load(tmp_path / "notes.txt")
 
 
 def test_a_folder_wins_over_a_hub_id(tmp_path, monkeypatch):
