@@ -58,7 +58,7 @@ asan: build/asan/.built
 
 # Where threads meet. A sampler belongs to one thread, and its tests are long.
 tsan: build/tsan/.built
-	ctest --preset tsan --parallel $(JOBS) --label-regex '^(base|memory|backend|engine)$$' --exclude-regex 'Sampler\.'
+	ctest --preset tsan --parallel $(JOBS) --label-regex '^(base|memory|model|backend|engine)$$' --exclude-regex 'Sampler\.'
 
 # A processor for each set; on each, the sets that it has must pass and the others be skipped. The tests of the self-check
 # itself are slow there and run natively.
