@@ -6,8 +6,7 @@
 BASE and NEW are checkouts that are built, as make does it. Every program runs in both, in turns and
 each time in a process of its own; what a program prints as JSON are its measures, and its peak of
 resident memory is one more (at least what this script holds, about 15 MB: the system counts from
-the fork). A ratio is that of one round, new by base, turned so that more than 1
-is worse.
+the fork). A ratio is that of one round, new by base, turned so that more than 1 is worse.
 
 The rule: a measure is worse if its ratio is above 1.05 in at least three quarters of the rounds, so
 that a disturbed round decides nothing. Ends with 1 if a measure is worse, with 2 if a program
