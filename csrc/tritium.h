@@ -8,5 +8,7 @@
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "model/model.h"
+#include "model/model_cache.h"
 #include "model/model_file.h"
+#include "model/model_loader.h"
 #include "model/network_builder.h"
