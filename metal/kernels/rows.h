@@ -29,15 +29,13 @@ METAL_FUNC float sum_over_lanes(device const float* x, uint count, float mean, t
   return fold_lanes(lanes);
 }
 
-// `partial` holds kMaxRowSimdgroups. Values are numbers.
+// `partial` holds kMaxRowSimdgroups and is not written again before a barrier. No value is NaN.
 METAL_FUNC float threadgroup_max(float value, threadgroup float* partial, uint id, uint threads) {
   const uint lane = id % 32;
   value = simd_max(value);
   if (lane == 0) partial[id / 32] = value;
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  value = simd_max(partial[lane < threads / 32 ? lane : 0]);
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  return value;
+  return simd_max(partial[lane < threads / 32 ? lane : 0]);
 }
 
 METAL_FUNC int threadgroup_sum(int value, threadgroup int* partial, uint id, uint threads) {
@@ -45,9 +43,7 @@ METAL_FUNC int threadgroup_sum(int value, threadgroup int* partial, uint id, uin
   value = simd_sum(value);
   if (lane == 0) partial[id / 32] = value;
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  value = simd_sum(lane < threads / 32 ? partial[lane] : 0);
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  return value;
+  return simd_sum(lane < threads / 32 ? partial[lane] : 0);
 }
 
 }  // namespace tritium

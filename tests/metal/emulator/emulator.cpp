@@ -214,21 +214,16 @@ class Threadgroup {
       live |= 1u << (i - first);
     }
     if (live == 0) return false;
+    const size_t size = earlier->size;
+    std::vector<std::byte> all(kSimdWidth * size, std::byte{kPoison});
     for (size_t i = first; i < end; ++i) {
-      Lane& lane = lanes_[i];
-      if (lane.state != State::kAtMeeting) continue;
-      lane.live = live;
-      for (size_t j = 0; j < kSimdWidth; ++j) {
-        std::byte* const to = static_cast<std::byte*>(lane.all) + j * lane.size;
-        if (live >> j & 1) {
-          std::memcpy(to, lanes_[first + j].value, lane.size);
-        } else {
-          std::memset(to, kPoison, lane.size);
-        }
-      }
+      if (lanes_[i].state == State::kAtMeeting) std::memcpy(all.data() + (i - first) * size, lanes_[i].value, size);
     }
     for (size_t i = first; i < end; ++i) {
-      if (lanes_[i].state == State::kAtMeeting) lanes_[i].state = State::kReady;
+      if (lanes_[i].state != State::kAtMeeting) continue;
+      std::memcpy(lanes_[i].all, all.data(), all.size());
+      lanes_[i].live = live;
+      lanes_[i].state = State::kReady;
     }
     return true;
   }
@@ -283,9 +278,7 @@ std::vector<uint32_t> ordered(uint32_t count, Order order) {
   std::vector<uint32_t> indices(count);
   std::iota(indices.begin(), indices.end(), 0u);
   if (order == Order::kBackward) std::reverse(indices.begin(), indices.end());
-  if (order == Order::kShuffled || order == Order::kShuffledAgain) {
-    std::shuffle(indices.begin(), indices.end(), std::mt19937(static_cast<uint32_t>(order)));
-  }
+  if (order == Order::kShuffled) std::shuffle(indices.begin(), indices.end(), std::mt19937(count));
   return indices;
 }
 

@@ -20,8 +20,8 @@ class Fault : public std::runtime_error {
 
 // In which order simdgroups run between two barriers, lanes between two meetings, and threadgroups. A kernel that lacks
 // a barrier gives different results, or poison, in one of them.
-enum class Order { kForward, kBackward, kShuffled, kShuffledAgain };
-inline constexpr Order kOrders[] = {Order::kForward, Order::kBackward, Order::kShuffled, Order::kShuffledAgain};
+enum class Order { kForward, kBackward, kShuffled };
+inline constexpr Order kOrders[] = {Order::kForward, Order::kBackward, Order::kShuffled};
 
 std::vector<std::string> kernel_names();
 

@@ -27,11 +27,11 @@ inline const float kNaN = float_of(0x7FC00000u);
 constexpr uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 constexpr size_t index(int64_t value) { return static_cast<size_t>(value); }
 
-// Runs a launch in every order of threads; `prepare` makes the outputs and the launch, `check` looks at them.
+// A test with GetParam() as the order of threads.
 class EveryOrder : public ::testing::TestWithParam<Order> {};
 
 inline std::string order_name(const ::testing::TestParamInfo<Order>& info) {
-  const char* const names[] = {"forward", "backward", "shuffled", "shuffled_again"};
+  const char* const names[] = {"forward", "backward", "shuffled"};
   return names[static_cast<int>(info.param)];
 }
 

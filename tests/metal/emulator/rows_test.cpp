@@ -17,7 +17,7 @@ const kernels::Activation kActivations[] = {kernels::Activation::kIdentity, kern
 std::vector<float> varied(Numbers& numbers, int64_t count) {
   std::vector<float> x = numbers.floats(count, 1.0f);
   for (float& value : x) value *= float_of(u32(numbers.integer(100, 140)) << 23);
-  const float special[] = {0.0f, -0.0f, kInfinity, -kInfinity, kNaN, 16.0f, -16.0f, 1e-30f,
+  const float special[] = {0.0f, -0.0f, kInfinity, -kInfinity, kNaN, 16.0f, -16.0f, 1e-30f, -13.218f, -13.215f,
                            // beside the limits of the exponential
                            float_of(0xC2AEAC4Fu), float_of(0xC2AEAC50u), float_of(0x42B17217u), float_of(0x42B17218u),
                            float_of(0x42AEAC4Fu), float_of(0x42AEAC50u), float_of(0xC2B17217u), float_of(0xC2B17218u)};

@@ -199,18 +199,17 @@ struct Product {
 
 std::vector<Matrix> variants(int64_t tokens) {
   std::vector<Matrix> all;
-  for (const bool rows : {false, true}) {
-    for (const bool divides : {false, true}) {
-      for (const int added : {0, 1, 2, 3}) {
-        all.push_back({33, 100, tokens, 1, rows, divides, (added & 1) != 0, (added & 2) != 0, kIdentity});
-        all.push_back({17, 192, tokens, 3, rows, divides, (added & 1) != 0, (added & 2) != 0, kIdentity});
-      }
-    }
+  for (const int scales : {0, 1, 2, 3}) {
+    const int added = 3 - scales;  // each kind of scale and each addition once
+    const bool rows = (scales & 1) != 0, divides = (scales & 2) != 0;
+    const bool has_bias = (added & 1) != 0, has_residual = (added & 2) != 0;
+    all.push_back({33, 100, tokens, 1, rows, divides, has_bias, has_residual});
+    all.push_back({17, 192, tokens, 3, rows, divides, has_residual, has_bias});
   }
   for (const ActivationFunction activation : {kRelu, kRelu2, kSilu, kGelu}) {
     all.push_back({20, 64, tokens, 1, false, false, true, true, activation});
   }
-  for (const int64_t groups : {2, 5, 8, 11}) all.push_back({40, groups * 160, tokens, groups, true, false, true, true});
+  for (const int64_t groups : {5, 8}) all.push_back({40, groups * 160, tokens, groups, true, false, true, true});
   return all;
 }
 
@@ -297,12 +296,9 @@ TEST_P(TernaryGemm, ScalesGroupsBiasResidualAndActivationGiveTheSameBitsAsScalar
 
 TEST(TernaryGemm, SumsAreExactWhereTheyAreLargest) {
   Numbers numbers(9);
-  for (const int8_t weight : {-1, 1}) {
-    Product product(numbers, {16, kMaxGemmColumns, 2}, weight, -128);
-    product.scale_by_one();
-    SCOPED_TRACE(weight);
-    EXPECT_TRUE(same_bits(product.by_metal("ternary_gemm_8", Order::kForward), product.by_scalar()));
-  }
+  Product product(numbers, {16, kMaxGemmColumns, 2}, -1, -128);
+  product.scale_by_one();
+  EXPECT_TRUE(same_bits(product.by_metal("ternary_gemm_8", Order::kForward), product.by_scalar()));
 }
 
 TEST(TernaryGemm, SumsAreThoseOfScalarAtAShapeOfAModel) {
