@@ -55,9 +55,9 @@ METAL_FUNC float2 weigh_keys(float2 scores, uint seen, uint lane, thread Attenti
   return weights;
 }
 
-// Query i sees the first seen[i] tokens of the page.
+// Query i is q + at[i] and sees the first seen[i] tokens of the page.
 template <int QUERIES, int BLOCKS>
-METAL_FUNC void attend_page(device const half* page, device const float* thread (&q)[QUERIES],
+METAL_FUNC void attend_page(device const half* page, device const float* q, thread const uint (&at)[QUERIES],
                             thread const uint (&seen)[QUERIES], constant AttentionArguments& shape, uint lane,
                             thread AttentionPart<BLOCKS> (&parts)[QUERIES]) {
   const uint head_dim = shape.head_dim;
@@ -66,7 +66,7 @@ METAL_FUNC void attend_page(device const half* page, device const float* thread 
   for (int i = 0; i < QUERIES; ++i) weights[i] = float2(0.0f);
   for (uint d = 0; d < head_dim; ++d) {
     const float2 key = float2(keys[d * 32 + lane]);
-    for (int i = 0; i < QUERIES; ++i) weights[i] = fma(float2(q[i][d]), key, weights[i]);
+    for (int i = 0; i < QUERIES; ++i) weights[i] = fma(float2(q[at[i] + d]), key, weights[i]);
   }
   uint most = 0;
   for (int i = 0; i < QUERIES; ++i) {
@@ -146,9 +146,9 @@ kernel void attend_pages(device const float* q              [[buffer(0)]],  // (
   const uint head = kv_head * (shape.heads / shape.kv_heads) + simdgroup;
   const uint page = page_table[sequences[row] * shape.max_pages + place.x];
   const uint seen[1] = {min(uint(kPageTokens), positions[row] + 1 - place.x * kPageTokens)};
-  device const float* queries[1] = {q + (row * shape.heads + head) * head_dim};
+  const uint at[1] = {(row * shape.heads + head) * head_dim};
   AttentionPart<BLOCKS> part[1];
-  attend_page<1, BLOCKS>(pages + ulong(page) * shape.page_numbers + place_in_page(shape, kv_head), queries, seen, shape,
+  attend_page<1, BLOCKS>(pages + ulong(page) * shape.page_numbers + place_in_page(shape, kv_head), q, at, seen, shape,
                          lane, part);
   device float* const to = parts + ((row * shape.heads + head) * shape.max_pages + place.x) * (head_dim + 4);
   for (int b = 0; b < BLOCKS; ++b) {
@@ -203,13 +203,11 @@ kernel void attend_tiles(device const float* q              [[buffer(0)]],  // (
   device const uint* const table = page_table + tiles[place.x].sequence * shape.max_pages;
   const ulong head_place = place_in_page(shape, place.y);
   for (uint first = simdgroup * QUERIES; first < count; first += simdgroups * QUERIES) {
-    device const float* queries[QUERIES];
     uint positions[QUERIES], at[QUERIES];
     for (int i = 0; i < QUERIES; ++i) {
       const uint query = min(first + i, count - 1);
       positions[i] = position + query / group;
       at[i] = ((row + query / group) * shape.heads + place.y * group + query % group) * head_dim;
-      queries[i] = q + at[i];
     }
     AttentionPart<BLOCKS> totals[QUERIES];
     for (uint page = 0; page * kPageTokens <= positions[QUERIES - 1]; ++page) {
@@ -219,7 +217,7 @@ kernel void attend_tiles(device const float* q              [[buffer(0)]],  // (
         seen[i] = positions[i] < begin ? 0 : min(uint(kPageTokens), positions[i] + 1 - begin);
       }
       AttentionPart<BLOCKS> parts[QUERIES];
-      attend_page<QUERIES, BLOCKS>(pages + ulong(table[page]) * shape.page_numbers + head_place, queries, seen, shape,
+      attend_page<QUERIES, BLOCKS>(pages + ulong(table[page]) * shape.page_numbers + head_place, q, at, seen, shape,
                                    lane, parts);
       for (int i = 0; i < QUERIES; ++i) {
         if (page == 0) {

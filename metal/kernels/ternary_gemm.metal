@@ -54,8 +54,8 @@ kernel void ternary_gemm(device const uint* panels        [[buffer(0)]],  // (gr
   for (uint group = 0; group < shape.groups; ++group) {
     simdgroup_float8x8 products[TILES][2];
     for (int tile = 0; tile < TILES; ++tile) {
-      for (int half_panel = 0; half_panel < 2; ++half_panel) {
-        products[tile][half_panel] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+      for (int part = 0; part < 2; ++part) {
+        products[tile][part] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
       }
     }
     for (uint first = 0; first < steps; first += 2) {
@@ -74,27 +74,27 @@ kernel void ternary_gemm(device const uint* panels        [[buffer(0)]],  // (gr
       }
       threadgroup_barrier(mem_flags::mem_threadgroup);
       for (uint k = 0; k < 4; ++k) {
-        simdgroup_half8x8 panel_part[2];
-        for (uint half_panel = 0; half_panel < 2; ++half_panel) {
-          const uint from = (simdgroup * kPanelRows + 8 * half_panel) * kGemmRowFours + 2 * k;
-          simdgroup_load(panel_part[half_panel], (threadgroup const half*)(weights + from), 4 * kGemmRowFours, ulong2(0),
+        simdgroup_half8x8 panel_half[2];
+        for (uint part = 0; part < 2; ++part) {
+          const uint from = (simdgroup * kPanelRows + 8 * part) * kGemmRowFours + 2 * k;
+          simdgroup_load(panel_half[part], (threadgroup const half*)(weights + from), 4 * kGemmRowFours, ulong2(0),
                          true);
         }
         for (int tile = 0; tile < TILES; ++tile) {
           simdgroup_half8x8 tokens;
-          simdgroup_load(tokens, (threadgroup const half*)(codes + 8 * tile * kGemmRowFours + 2 * k), 4 * kGemmRowFours);
-          for (uint half_panel = 0; half_panel < 2; ++half_panel) {
-            simdgroup_multiply_accumulate(products[tile][half_panel], tokens, panel_part[half_panel],
-                                          products[tile][half_panel]);
+          const uint from = 8 * tile * kGemmRowFours + 2 * k;
+          simdgroup_load(tokens, (threadgroup const half*)(codes + from), 4 * kGemmRowFours);
+          for (uint part = 0; part < 2; ++part) {
+            simdgroup_multiply_accumulate(products[tile][part], tokens, panel_half[part], products[tile][part]);
           }
         }
       }
       threadgroup_barrier(mem_flags::mem_threadgroup);
     }
     for (int tile = 0; tile < TILES; ++tile) {
-      for (uint half_panel = 0; half_panel < 2; ++half_panel) {
-        simdgroup_store(products[tile][half_panel],
-                        sums + 8 * tile * kGemmSumStride + simdgroup * kPanelRows + 8 * half_panel, kGemmSumStride);
+      for (uint part = 0; part < 2; ++part) {
+        const uint to = 8 * tile * kGemmSumStride + simdgroup * kPanelRows + 8 * part;
+        simdgroup_store(products[tile][part], sums + to, kGemmSumStride);
       }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -22,8 +22,8 @@ METAL_FUNC float add_products(float sum, uint word, uint j, float4 q) {
   return fma(q.w, odd.y, fma(q.z, even.y, fma(q.y, odd.x, fma(q.x, even.x, sum))));
 }
 
-// Sums over steps first, first + stride, … of weight * q, of the rows of this lane. Sums of up to 16 steps are integers
-// below 2^24, where floats are exact: 16 * 4 * 128 * (1026 + 258 + 66 + 18).
+// Sums over steps first, first + stride and so on of weight * q, of the rows of this lane. Sums of up to 16 steps are
+// integers below 2^24, where floats are exact: 16 * 4 * 128 * (1026 + 258 + 66 + 18).
 METAL_FUNC int4 multiply(device const uint4* panel, device const uint4* q, uint first, uint end, uint stride,
                          uint lane) {
   int4 total = int4(0);
