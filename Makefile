@@ -7,6 +7,8 @@
 #   make tsan            C++ tests of what threads share under ThreadSanitizer
 #   make test-aarch64    C++ tests of the NEON sets, cross-compiled, under qemu (Debian: g++-aarch64-linux-gnu qemu-user
 #                        libgtest-dev)
+#   make test-metal      the Metal kernels, compiled for this machine and run thread by thread, once more under
+#                        sanitizers (Debian: clang-19 libclang-rt-19-dev)
 #   make bench           C++ benchmarks
 #   make bench-compare BASE=<rev>   whether NEW (default HEAD) is slower than BASE or takes more memory
 #   make format          format C++ and Python; make check-format only looks
@@ -28,14 +30,14 @@ FORMAT_TOOLS := $(shell sed -n 's/^format = \[\(.*\)\]$$/\1/p' pyproject.toml | 
 # Folders too, so that a file that is removed counts as a change.
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find csrc python third_party \( -name __pycache__ -prune \) -o \( -type f -o -type d \) -print)
-CXX_FILES = $(shell find csrc metal python/src tests/cpp benchmarks examples -name '*.cpp' -o -name '*.h' 2>/dev/null)
+CXX_FILES = $(shell find csrc metal python/src tests/cpp tests/metal benchmarks examples -name '*.cpp' -o -name '*.h' 2>/dev/null)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The repository's own settings decide, not those of whoever runs it.
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-python test-cpp test-oracles test-aarch64 asan tsan bench bench-compare format check-format clean distclean
+.PHONY: demo test test-python test-cpp test-oracles test-aarch64 test-metal asan tsan bench bench-compare format check-format clean distclean
 
 demo: $(VENV)/.installed
 	$(BIN)/tritium run "$(PROMPT)"
@@ -74,6 +76,10 @@ test-aarch64-%: build/aarch64/.built
 	  --exclude-regex 'SelfCheck\.' \
 	  --output-junit $(CURDIR)/build/aarch64/ctest-$*.xml
 	$(BIN)/python .ci/check_tests.py --emulated build/aarch64/ctest-$*.xml $(AARCH64_SETS_$*)
+
+test-metal: build/metal/.built build/metal-asan/.built
+	ctest --preset metal --parallel $(JOBS)
+	ctest --preset metal-asan --parallel $(JOBS)
 
 bench: $(VENV)/.tools
 	cmake --preset release -DTRITIUM_BUILD_BENCHMARKS=ON
