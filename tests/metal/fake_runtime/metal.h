@@ -21,9 +21,6 @@ namespace fake_metal {
 // MTL::StorageMode of MTL::ResourceOptions.
 constexpr unsigned long storage_mode_of(unsigned long options) { return options >> 4 & 15; }
 
-// The settings of `configure`.
-const Settings& settings();
-
 class Labeled : public Object {
  public:
   using Object::Object;
