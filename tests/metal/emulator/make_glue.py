@@ -1,6 +1,6 @@
 """Writes the C++ that lets the emulator call the kernels of one .metal file.
 
-Usage: make_glue.py <file.metal>, to standard output.
+Usage: make_glue.py <file.metal>, whose includes are in their place, to standard output.
 """
 
 from __future__ import annotations
@@ -108,13 +108,30 @@ def least_bytes(parameter: Parameter) -> str:
     return f"sizeof({re.sub(r'^(device|constant)|&$', '', parameter.type).strip()})"
 
 
+def alignment(parameter: Parameter) -> str:
+    return f"alignof({re.sub(r'^(device|constant)|[*&]$', '', parameter.type).strip()})"
+
+
+def described(parameter: Parameter) -> str:
+    is_constant = "true" if parameter.type.startswith("constant") else "false"
+    return (
+        f'{{{parameter.index}, "{parameter.name}", {least_bytes(parameter)}, '
+        f"{alignment(parameter)}, {is_constant}}}"
+    )
+
+
+def literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return "\n".join(f'"{line}\\n"' for line in escaped.splitlines())
+
+
 def glue(kernel: Kernel, file: str) -> str:
     dimensions = {p.type for p in kernel.parameters if p.attribute in POSITIONS}
     if len(dimensions) > 1:
         raise ValueError(f"{kernel.name}: positions of {len(dimensions)} types")
     arguments = ", ".join(argument(parameter) for parameter in kernel.parameters)
     bound = [p for p in kernel.parameters if p.attribute == "buffer"]
-    buffers = ", ".join(f'{{{p.index}, "{p.name}", {least_bytes(p)}}}' for p in bound)
+    buffers = ", ".join(described(p) for p in bound)
     return (
         f"static void call_{kernel.name}(void* const* buffers) {{ {kernel.call}({arguments}); }}\n"
         f"static const emulator::Parameter parameters_{kernel.name}[] = {{{buffers}}};\n"
@@ -125,10 +142,12 @@ def glue(kernel: Kernel, file: str) -> str:
 
 def main() -> None:
     path = Path(sys.argv[1]).resolve()
-    kernels = parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    kernels = parse(text)
     print('#include "lanes.h"')
     print(f'static const char* const emulator_file = "{path.name}";')
     print(f'#include "{path}"')
+    print(f"static const emulator::Source emulator_source(emulator_file,\n{literal(text)});")
     for kernel in kernels:
         print(glue(kernel, path.name))
 
