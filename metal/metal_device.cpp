@@ -9,6 +9,7 @@ MetalDevice::MetalDevice(NS::SharedPtr<MTL::Device> device)
       queue_(NS::TransferPtr(device_->newCommandQueue())),
       name_(text_of(device_->name())),
       unified_(device_->hasUnifiedMemory()),
+      matrices_(device_->supportsFamily(MTL::GPUFamilyApple7)),
       max_buffer_bytes_(device_->maxBufferLength()),
       working_set_bytes_(device_->recommendedMaxWorkingSetSize()) {
   if (!queue_) throw DeviceError(concat("[metal] ", name_, " gives no command queue"));
@@ -29,10 +30,7 @@ std::vector<std::shared_ptr<MetalDevice>> metal_devices() {
   }
   std::vector<std::shared_ptr<MetalDevice>> devices;
   for (auto& device : found) {
-    // The first family with matrices of a simdgroup, and with simdgroups of 32 threads.
-    if (device && device->supportsFamily(MTL::GPUFamilyApple7)) {
-      devices.push_back(std::make_shared<MetalDevice>(std::move(device)));
-    }
+    if (device) devices.push_back(std::make_shared<MetalDevice>(std::move(device)));
   }
   return devices;
 }

@@ -20,6 +20,7 @@ class MetalDevice {
   MTL::CommandQueue* queue() const { return queue_.get(); }
   const std::string& name() const { return name_; }
   bool has_unified_memory() const { return unified_; }
+  bool has_matrices() const { return matrices_; }  // 8x8 of a simdgroup
   size_t max_buffer_bytes() const { return max_buffer_bytes_; }
   size_t working_set_bytes() const { return working_set_bytes_; }  // what it holds at most and stays fast
 
@@ -32,12 +33,13 @@ class MetalDevice {
   NS::SharedPtr<MTL::CommandQueue> queue_;
   std::string name_;
   bool unified_;
+  bool matrices_;
   size_t max_buffer_bytes_;
   size_t working_set_bytes_;
   std::string lost_;  // why; empty while it is there
 };
 
-// The devices that have what the kernels need, the system's default first.
+// All devices, the system's default first.
 std::vector<std::shared_ptr<MetalDevice>> metal_devices();
 
 // A command buffer: kernels and copies in order. Waits on destruction, if it was committed. Needs an AutoreleaseScope

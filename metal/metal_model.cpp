@@ -28,6 +28,7 @@ MetalModel::MetalModel(std::shared_ptr<const Model> model, std::shared_ptr<const
       plan_(std::move(plan)),
       arena_(plan_) {
   for (size_t i = 0; i < devices.size(); ++i) {
+    has_matrices_.push_back(devices[i].device().has_matrices());
     ropes_.push_back(place_ropes(plan_, *devices[i].memory));
     make_pipelines(i, *devices[i].pipelines);
   }
@@ -40,6 +41,7 @@ MetalPass MetalModel::pass(size_t device, const MetalRows& rows, MetalView arena
   return {.plan = plan_,
           .weights = *weights_->devices[device],
           .ropes = ropes_[device].tables,
+          .has_matrices = has_matrices_[device],
           .rows = rows,
           .arena = arena,
           .scratch = arena.at(static_cast<size_t>(arena_.values))};

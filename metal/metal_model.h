@@ -65,7 +65,9 @@ class MetalModel final : public PreparedModel {
   std::shared_ptr<const PlacedWeights> weights_;
   ExecutionPlan plan_;
   MetalArena arena_;
-  std::vector<MetalRopes> ropes_;  // by device
+  // By device.
+  std::vector<bool> has_matrices_;
+  std::vector<MetalRopes> ropes_;
   std::vector<double> speeds_;
 };
 

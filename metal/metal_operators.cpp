@@ -152,7 +152,7 @@ void encode(MetalEncoder& encoder, const MetalPass& pass, const Step& step, cons
                   grid, 32 * simdgroups, matrix.panels, x.q, x.absmax, matrix.scales, matrix.bias, residual,
                   pass.view(step.outputs[i]), arguments);
     };
-    if (tokens <= kGemvTokens || columns > kMaxGemmColumns) {
+    if (tokens <= kGemvTokens || columns > kMaxGemmColumns || !pass.has_matrices) {
       multiply("ternary_gemv", {panels, tokens}, kGemvSimdgroups);
     } else if (tokens <= kSmallGemmTokens) {
       multiply("ternary_gemm_8", {parts_of(panels, kGemmSimdgroups), parts_of(tokens, 8)}, kGemmSimdgroups);

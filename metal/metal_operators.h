@@ -71,6 +71,7 @@ struct MetalPass {
   const ExecutionPlan& plan;
   const MetalWeights& weights;
   const std::vector<MetalRope>& ropes;
+  bool has_matrices;  // whether the device multiplies matrices of a simdgroup
   MetalRows rows;
   MetalView arena;
   MetalView scratch;      // metal_scratch_bytes

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "base/error.h"
-#include "metal/metal_library.h"
 
 namespace tritium {
 namespace {
@@ -17,7 +16,7 @@ constexpr NS::UInteger kSimdgroup = 32;  // threads; the kernels are written for
 }  // namespace
 
 MetalPipelines::MetalPipelines(std::shared_ptr<MetalDevice> device)
-    : device_(std::move(device)), library_(load_metal_library(*device_)) {}
+    : device_(std::move(device)), library_(device_) {}
 
 const MetalPipelines::Pipeline& MetalPipelines::get(const MetalKernel& kernel, uint32_t threads) {
   auto found = pipelines_.find(kernel);
@@ -29,7 +28,7 @@ const MetalPipelines::Pipeline& MetalPipelines::get(const MetalKernel& kernel, u
   return found->second;
 }
 
-MetalPipelines::Pipeline MetalPipelines::make(const MetalKernel& kernel) const {
+MetalPipelines::Pipeline MetalPipelines::make(const MetalKernel& kernel) {
   const AutoreleaseScope scope;
   device_->check();
   const auto constants = NS::TransferPtr(MTL::FunctionConstantValues::alloc()->init());
@@ -45,7 +44,7 @@ MetalPipelines::Pipeline MetalPipelines::make(const MetalKernel& kernel) const {
   }
   NS::Error* error = nullptr;
   NS::String* name = ns_string(std::string(kernel.name));
-  const auto function = NS::TransferPtr(library_->newFunction(name, constants.get(), &error));
+  const auto function = NS::TransferPtr(library_.with(kernel.name)->newFunction(name, constants.get(), &error));
   if (!function) fail(kernel, *device_, text_of(error));
   auto state = NS::TransferPtr(device_->get()->newComputePipelineState(function.get(), &error));
   if (!state) fail(kernel, *device_, text_of(error));

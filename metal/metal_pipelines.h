@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "metal/metal_device.h"
+#include "metal/metal_library.h"
 
 namespace tritium {
 
@@ -32,7 +33,6 @@ struct MetalKernel {
 
 class MetalPipelines {
  public:
-  // DeviceError if the kernels do not compile.
   explicit MetalPipelines(std::shared_ptr<MetalDevice> device);
 
   struct Pipeline {
@@ -41,17 +41,17 @@ class MetalPipelines {
     uint32_t max_threads = 0;  // of a threadgroup
   };
 
-  // Made at the first call. DeviceError names the kernel if there is none, it cannot be made ready, or its threadgroups
-  // have fewer than `threads` threads at most.
+  // Made at the first call. DeviceError names the kernel if there is none, it does not compile or cannot be made ready,
+  // or its threadgroups have fewer than `threads` threads at most.
   const Pipeline& get(const MetalKernel& kernel, uint32_t threads);
 
   size_t size() const { return pipelines_.size(); }
 
  private:
-  Pipeline make(const MetalKernel& kernel) const;
+  Pipeline make(const MetalKernel& kernel);
 
   std::shared_ptr<MetalDevice> device_;
-  NS::SharedPtr<MTL::Library> library_;
+  MetalLibrary library_;
   std::map<MetalKernel, Pipeline> pipelines_;
 };
 
