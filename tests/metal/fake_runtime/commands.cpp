@@ -163,7 +163,6 @@ CommandBuffer::CommandBuffer(CommandQueue* queue, Device* device, bool retains)
     : Labeled("MTLCommandBuffer"), queue_(queue), device_(device), retains_(retains) {}
 
 CommandBuffer::~CommandBuffer() {
-  if (enqueued_ && !is_committed()) fault("a command buffer is released that was enqueued and never committed");
   if (!finished_) {
     release_what_it_uses();
     queue_->forget_command_buffer();

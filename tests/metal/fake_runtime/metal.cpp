@@ -24,6 +24,7 @@ struct State {
   Settings settings;
   std::vector<Device*> devices;  // null before someone asks and after all have released it
   CompileOptions compile_options;
+  std::vector<std::byte*> used;  // memory of buffers that were released while a command buffer used it: it stays
 };
 State& state() {
   static State* const instance = new State;
@@ -238,6 +239,12 @@ Object* Device::new_pipeline(Function* function, Error** error) {
     fault(what);
     return fail(error, MTL::LibraryErrorCompileFailure, what);
   }
+  constexpr size_t kMost = 32 * 1024;
+  if (function->kernel.threadgroup_bytes > kMost) {
+    return fail(error, MTL::LibraryErrorCompileFailure,
+                "[" + kernel + "] " + std::to_string(function->kernel.threadgroup_bytes) +
+                    " bytes of threadgroup memory, " + std::to_string(kMost) + " can be had");
+  }
   return new PipelineState(this, function);
 }
 
@@ -265,7 +272,9 @@ Buffer::~Buffer() {
   device_->free(length_);
   if (uses > 0) {
     fault("a buffer of " + std::to_string(length_) + " bytes is released while a command buffer uses it");
-    return;  // its memory stays, because it is used
+    const std::lock_guard lock(state().mutex);
+    state().used.push_back(bytes_);
+    return;
   }
   if (owns_) std::free(bytes_);
   if (deallocator_) {
