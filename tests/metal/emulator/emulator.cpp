@@ -45,7 +45,7 @@ std::vector<const Source*>& source_table() {
 
 using ConstantValues = std::map<std::string, std::vector<std::byte>>;
 
-// By kernel; an array is known from the first time on that a thread passes its declaration.
+// By kernel; where an array lies is known from the first time on that a thread passes its declaration.
 std::map<const Kernel*, std::vector<Memory>> threadgroup_arrays;
 
 class Stack {
@@ -338,10 +338,10 @@ void FunctionConstant::read(void* value) const {
   std::memcpy(value, given->second.data(), bytes);
 }
 
-Kernel::Kernel(const char* kernel_name, const char* kernel_file, void (*kernel_call)(void* const* buffers),
-               const Parameter* kernel_parameters, int parameter_count)
-    : name(kernel_name), file(kernel_file), call(kernel_call), parameters(kernel_parameters), count(parameter_count) {
-  if (!kernels().insert({name, this}).second) throw Fault(std::string("two kernels are called ") + name);
+KernelEntry::KernelEntry(const Kernel* kernel) {
+  if (!kernels().insert({kernel->name, kernel}).second) {
+    throw Fault(std::string("two kernels are called ") + kernel->name);
+  }
 }
 
 Source::Source(const char* source_file, const char* source_text) : file(source_file), text(source_text) {

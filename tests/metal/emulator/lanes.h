@@ -63,7 +63,7 @@ struct ConstantOf : FunctionConstant {
   }
 };
 
-// A kernel and its parameters, for the table of kernels.
+// What a kernel is, for the table of kernels.
 struct Parameter {
   int index;
   const char* name;
@@ -72,14 +72,17 @@ struct Parameter {
   bool is_constant;    // in the constant address space
 };
 struct Kernel {
-  Kernel(const char* name, const char* file, void (*call)(void* const* buffers), const Parameter* parameters,
-         int count);
-
   const char* name;
   const char* file;
   void (*call)(void* const* buffers);
   const Parameter* parameters;
   int count;
+  const char* const* constants;  // names of the function constants that it reads, or a function that it calls
+  int constant_count;
+  size_t threadgroup_bytes;
+};
+struct KernelEntry {
+  explicit KernelEntry(const Kernel* kernel);
 };
 
 // What Metal's compiler would read: a .metal file with the files that it includes.

@@ -90,27 +90,40 @@ void CommandQueue::enqueue(CommandBuffer* commands) {
   shared_->commands.emplace_back(commands);
 }
 
-void CommandQueue::wake() { shared_->changed.notify_all(); }
+void CommandQueue::set_status(CommandBuffer& commands, unsigned long status) {
+  {
+    const std::lock_guard lock(shared_->mutex);
+    commands.status_ = status;
+  }
+  shared_->changed.notify_all();
+}
 
 void CommandQueue::run(std::shared_ptr<Shared> shared) {
   std::unique_lock lock(shared->mutex);
+  std::deque<Ref<CommandBuffer>>& waiting = shared->commands;
   for (;;) {
-    // Something may wait for a later one.
-    const auto begins = [&] {
-      return !shared->commands.empty() && shared->commands.front()->is_committed() &&
-             std::any_of(shared->commands.begin(), shared->commands.end(), [](const auto& c) { return c->begins(); });
-    };
-    while (!shared->ends && !begins()) shared->changed.wait_for(lock, std::chrono::microseconds(200));
-    if (shared->commands.empty()) return;
-    if (!shared->commands.front()->is_committed()) return;
-    Ref<CommandBuffer> commands = std::move(shared->commands.front());
-    shared->commands.pop_front();
+    // The first begins when something waits for it, or for one after it, or when its latency is over.
+    if (waiting.empty() || !waiting.front()->is_committed()) {
+      if (shared->ends) return;
+      shared->changed.wait(lock);
+      continue;
+    }
+    const bool is_awaited =
+        std::any_of(waiting.begin(), waiting.end(), [](const auto& each) { return each->is_awaited(); });
+    if (!is_awaited && Clock::now() < waiting.front()->begins()) {
+      shared->changed.wait_until(lock, waiting.front()->begins());
+      continue;
+    }
+    begin_work();
+    Ref<CommandBuffer> commands = std::move(waiting.front());
+    waiting.pop_front();
     lock.unlock();
     {
       const Ref<AutoreleasePool> pool = Ref<AutoreleasePool>::of_new(new AutoreleasePool);
       commands->execute();
-      commands = {};
     }
+    commands = {};
+    end_work();
     lock.lock();
   }
 }
@@ -210,12 +223,9 @@ void CommandBuffer::commit() {
   if (is_committed()) return fault("commit of a command buffer that is committed");
   if (encoding_) refuse("commit before the encoder has ended");
   enqueue();
-  {
-    const std::lock_guard lock(queue_->mutex());
-    committed_ = Clock::now();
-    status_ = MTL::CommandBufferStatusCommitted;
-  }
-  queue_->wake();
+  begins_ = Clock::now() +
+            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(settings().seconds_of_latency));
+  queue_->set_status(*this, MTL::CommandBufferStatusCommitted);
 }
 
 void CommandBuffer::wait_until_completed() {
@@ -275,14 +285,8 @@ void CommandBuffer::refuse(const std::string& what) {
   if (refusal_.empty()) refusal_ = what;
 }
 
-bool CommandBuffer::begins() const {
-  const std::chrono::duration<double> latency(settings().seconds_of_latency);
-  return is_committed() && (awaited_ || Clock::now() - committed_ >= latency);
-}
-
 void CommandBuffer::execute() {
-  status_ = MTL::CommandBufferStatusScheduled;
-  queue_->wake();
+  queue_->set_status(*this, MTL::CommandBufferStatusScheduled);
   for (Handler handler : scheduled_handlers_) handler(this);
   gpu_start_ = seconds(Clock::now());
   if (!refusal_.empty()) {
@@ -308,11 +312,8 @@ void CommandBuffer::execute() {
     finish(code, what);
   }
   for (Handler handler : completed_handlers_) handler(this);
-  {
-    const std::lock_guard lock(queue_->mutex());
-    finished_ = true;
-  }
-  queue_->wake();
+  finished_ = true;
+  queue_->set_status(*this, status_);
 }
 
 void CommandBuffer::finish(MTL::CommandBufferError code, const std::string& what) {
@@ -322,7 +323,7 @@ void CommandBuffer::finish(MTL::CommandBufferError code, const std::string& what
   release_what_it_uses();
   queue_->forget_command_buffer();
   if (code == MTL::CommandBufferErrorNone) {
-    status_ = MTL::CommandBufferStatusCompleted;
+    queue_->set_status(*this, MTL::CommandBufferStatusCompleted);
     return;
   }
   std::vector<Ref<Object>> encoders;
@@ -333,7 +334,7 @@ void CommandBuffer::finish(MTL::CommandBufferError code, const std::string& what
   const auto key = Ref<String>::of_new(new String("MTLCommandBufferEncoderInfoErrorKey"));
   const auto details = Ref<Dictionary>::of_new(new Dictionary(infos.get(), key.get()));
   error_ = Ref<Error>::of_new(new Error("MTLCommandBufferErrorDomain", static_cast<long>(code), what, details.get()));
-  status_ = MTL::CommandBufferStatusError;
+  queue_->set_status(*this, MTL::CommandBufferStatusError);
 }
 
 // In a concurrent pass a dispatch runs as late as barriers allow, so that one which needs an earlier one's result and

@@ -1,6 +1,7 @@
 // What runs: queues, command buffers, encoders and events.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -25,7 +26,7 @@ class CommandQueue : public Labeled {
   Object* command_buffer_of(Object* descriptor);
 
   void enqueue(CommandBuffer* commands);
-  void wake();
+  void set_status(CommandBuffer& commands, unsigned long status);
   std::mutex& mutex() { return shared_->mutex; }
   std::condition_variable& changed() { return shared_->changed; }
   void forget_command_buffer() { --command_buffers_; }
@@ -165,12 +166,15 @@ class CommandBuffer : public Labeled {
   // A fault of the encoding: the command buffer will not complete.
   void refuse(const std::string& what);
 
-  // For the queue.
+  // For the queue, under its mutex.
   bool is_committed() const { return status_ >= MTL::CommandBufferStatusCommitted; }
-  bool begins() const;
+  bool is_awaited() const { return awaited_; }
+  std::chrono::steady_clock::time_point begins() const { return begins_; }
   void execute();
 
  private:
+  friend class CommandQueue;
+
   template <class Encoder>
   Object* encoder(bool concurrent);
   void run(const Pass& pass);
@@ -191,7 +195,7 @@ class CommandBuffer : public Labeled {
   std::atomic<unsigned long> status_ = MTL::CommandBufferStatusNotEnqueued;
   std::atomic<bool> finished_ = false;  // with its handlers
   bool awaited_ = false;
-  std::chrono::steady_clock::time_point committed_;
+  std::chrono::steady_clock::time_point begins_;  // if nothing waits for it
   Ref<Error> error_;
   double gpu_start_ = 0, gpu_end_ = 0;
   double threads_run_ = 0;

@@ -2,6 +2,10 @@
 
 #include <dispatch/dispatch.h>
 
+#include <Foundation/Foundation.hpp>
+
+#include "fake_metal.h"
+
 namespace fake_metal {
 
 Object* String::init_with(String* other) {
@@ -60,6 +64,15 @@ Object* array_with(Object* const* objects, unsigned long count) {
 }
 Object* array_with_one(Object* object) { return array_with(&object, 1); }
 
+struct ProcessInfo : Object {
+  ProcessInfo() : Object("NSProcessInfo") {}
+
+  bool is_at_least(NS::OperatingSystemVersion version) const {
+    return settings().macos_version >= version.majorVersion;
+  }
+};
+Object* process_info() { return autoreleased(new ProcessInfo); }
+
 Object* file_url(String* path) { return autoreleased(new Url(path)); }
 
 }  // namespace
@@ -117,6 +130,10 @@ void add_foundation(MethodTable& table) {
       {"domain", kMethod<&Error::domain>},
       {"userInfo", kMethod<&Error::user_info>},
       {"localizedDescription", kMethod<&Error::description>},
+  };
+  table["NSProcessInfo"] = {
+      {{"processInfo", kMethod<&process_info>}},
+      {{"isOperatingSystemAtLeastVersion:", kMethod<&ProcessInfo::is_at_least>}},
   };
   table["NSURL"] = {
       {

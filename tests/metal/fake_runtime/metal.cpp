@@ -231,6 +231,13 @@ Object* Device::new_pipeline(Function* function, Error** error) {
   if (failing != fake_metal::settings().pipeline_errors.end()) {
     return fail(error, MTL::LibraryErrorInternal, failing->second);
   }
+  for (int i = 0; i < function->kernel.constant_count; ++i) {
+    const char* const constant = function->kernel.constants[i];
+    if (function->constants.contains(constant)) continue;
+    const std::string what = "[" + kernel + "] the function constant " + constant + " has no value";
+    fault(what);
+    return fail(error, MTL::LibraryErrorCompileFailure, what);
+  }
   return new PipelineState(this, function);
 }
 
@@ -319,7 +326,7 @@ Object* Library::new_function_with(String* name, FunctionConstantValues* values,
   }
   for (const emulator::FunctionConstant* constant : emulator::constants_of(function->kernel)) {
     const FunctionConstantValues::Value* value = values ? values->of(*constant) : nullptr;
-    if (!value) continue;
+    if (!value) continue;  // a pipeline is not made if the function reads it
     if (std::string(constant->type) != find_type(value->type)->name) {
       return fail(error, MTL::LibraryErrorCompileFailure,
                   std::string("[") + function->kernel.name + "] the function constant " + constant->name + " is a " +
@@ -416,6 +423,7 @@ void add_metal(MethodTable& table) {
       {"device", kMethod<&PipelineState::device>},
       {"maxTotalThreadsPerThreadgroup", kMethod<&PipelineState::max_threads>},
       {"threadExecutionWidth", kMethod<&PipelineState::execution_width>},
+      {"staticThreadgroupMemoryLength", kMethod<&PipelineState::threadgroup_memory>},
   };
 }
 

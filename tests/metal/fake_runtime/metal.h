@@ -21,9 +21,6 @@ namespace fake_metal {
 // MTL::StorageMode of MTL::ResourceOptions.
 constexpr unsigned long storage_mode_of(unsigned long options) { return options >> 4 & 15; }
 
-// The settings of `configure`.
-const Settings& settings();
-
 class Labeled : public Object {
  public:
   using Object::Object;
@@ -178,6 +175,7 @@ class PipelineState : public Labeled {
   Object* device() const { return device_.get(); }
   unsigned long max_threads() const { return max_threads_; }
   unsigned long execution_width() const { return 32; }
+  unsigned long threadgroup_memory() const { return function_->kernel.threadgroup_bytes; }
   const Function& function() const { return *function_; }
 
   std::atomic<int> uses = 0;

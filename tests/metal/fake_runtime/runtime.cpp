@@ -1,5 +1,6 @@
 #include "runtime.h"
 
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -26,6 +27,8 @@ struct Runtime {
   std::unordered_map<const void*, const ClassObject*> gone;
   std::deque<void*> unused;
   std::vector<std::string> faults;
+  std::condition_variable_any idle;
+  int working = 0;
 };
 
 void fail_with_faults();
@@ -99,13 +102,26 @@ std::vector<std::string> take_faults() {
   return std::exchange(runtime().faults, {});
 }
 
-size_t live_objects() {
+void begin_work() {
   const std::lock_guard lock(runtime().mutex);
+  ++runtime().working;
+}
+
+void end_work() {
+  const std::lock_guard lock(runtime().mutex);
+  --runtime().working;
+  runtime().idle.notify_all();
+}
+
+size_t live_objects() {
+  std::unique_lock lock(runtime().mutex);
+  runtime().idle.wait(lock, [] { return runtime().working == 0; });
   return runtime().live.size();
 }
 
 size_t live_objects(const std::string& class_name) {
-  const std::lock_guard lock(runtime().mutex);
+  std::unique_lock lock(runtime().mutex);
+  runtime().idle.wait(lock, [] { return runtime().working == 0; });
   size_t count = 0;
   for (const auto& [object, is_a] : runtime().live) count += is_a->name == class_name;
   return count;

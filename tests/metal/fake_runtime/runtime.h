@@ -12,6 +12,7 @@
 
 namespace fake_metal {
 
+struct Settings;
 class ClassObject;
 
 using Method = void (*)();
@@ -93,6 +94,11 @@ T* autoreleased(T* object) {
 }
 
 void fault(const std::string& what);
+// Those of `configure`.
+const Settings& settings();
+// While a queue's thread has objects in its hands, they are not counted as live.
+void begin_work();
+void end_work();
 
 // A reference.
 template <class T>
