@@ -297,9 +297,7 @@ DeviceLimits MetalBackend::measure_limits(size_t bytes) {
 
 }  // namespace
 
-std::string metal_missing() {
-  return metal_devices().empty() ? "without a device here" : "";
-}
+std::string metal_missing() { return metal_devices().empty() ? "without a device here" : ""; }
 
 std::unique_ptr<InferenceBackend> make_metal_backend(MetalOptions options, std::shared_ptr<MemoryPool> pool,
                                                      CustomOperators operators) {

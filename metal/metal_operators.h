@@ -28,15 +28,18 @@ class MetalEncoder {
   }
 
   // Threadgroups of `threads` threads. The arguments, in the order of the kernel's buffers, are views, or values that
-  // are copied now.
+  // are copied now. Where the kernel reads nothing a view may be empty; the first one stands in for it, as Metal wants
+  // every buffer bound.
   template <class... Arguments>
-  void run(const MetalKernel& kernel, Grid grid, int64_t threads, const Arguments&... arguments) {
+  void run(const MetalKernel& kernel, Grid grid, int64_t threads, const MetalView& first,
+           const Arguments&... arguments) {
     const auto& pipeline = pipelines_.get(kernel, static_cast<uint32_t>(threads));
     if (!encoder_) return;
     encoder_->insertDebugSignpost(pipeline.name.get());
     encoder_->setComputePipelineState(pipeline.state.get());
-    NS::UInteger index = 0;
-    (bind(arguments, index++), ...);
+    bind(first, first, 0);
+    NS::UInteger index = 1;
+    (bind(arguments, first, index++), ...);
     encoder_->dispatchThreadgroups(size(grid), size({threads}));
   }
 
@@ -44,11 +47,12 @@ class MetalEncoder {
   static MTL::Size size(Grid grid) {
     return {static_cast<NS::UInteger>(grid.x), static_cast<NS::UInteger>(grid.y), static_cast<NS::UInteger>(grid.z)};
   }
-  void bind(const MetalView& view, NS::UInteger index) {
-    if (view.buffer) encoder_->setBuffer(view.buffer, view.offset, index);  // else the kernel does not read it
+  void bind(const MetalView& view, const MetalView& substitute, NS::UInteger index) {
+    const MetalView& bound = view.buffer ? view : substitute;
+    encoder_->setBuffer(bound.buffer, bound.offset, index);
   }
   template <class Value>
-  void bind(const Value& value, NS::UInteger index) {
+  void bind(const Value& value, const MetalView&, NS::UInteger index) {
     static_assert(std::is_trivially_copyable_v<Value>);
     encoder_->setBytes(&value, sizeof value, index);
   }

@@ -15,8 +15,7 @@ constexpr NS::UInteger kSimdgroup = 32;  // threads; the kernels are written for
 
 }  // namespace
 
-MetalPipelines::MetalPipelines(std::shared_ptr<MetalDevice> device)
-    : device_(std::move(device)), library_(device_) {}
+MetalPipelines::MetalPipelines(std::shared_ptr<MetalDevice> device) : device_(std::move(device)), library_(device_) {}
 
 const MetalPipelines::Pipeline& MetalPipelines::get(const MetalKernel& kernel, uint32_t threads) {
   auto found = pipelines_.find(kernel);

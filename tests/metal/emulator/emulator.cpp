@@ -1,7 +1,6 @@
 #include "emulator.h"
 
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <memory>
@@ -9,6 +8,8 @@
 #include <numeric>
 #include <random>
 #include <utility>
+
+#include "fiber.h"
 
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define EMULATOR_ASAN 1
@@ -66,7 +67,7 @@ class Stack {
 enum class State { kReady, kAtMeeting, kAtBarrier, kReturned };
 
 struct Lane {
-  ucontext_t context;
+  Fiber fiber;
   State state;
   uint32_t index;
   Meeting meeting;  // or the line of a barrier
@@ -169,10 +170,7 @@ class Threadgroup {
 #if EMULATOR_ASAN
     ASAN_UNPOISON_MEMORY_REGION(stacks_[index].memory(), kStackBytes);
 #endif
-    getcontext(&lane.context);
-    lane.context.uc_stack = {.ss_sp = stacks_[index].memory(), .ss_flags = 0, .ss_size = kStackBytes};
-    lane.context.uc_link = nullptr;
-    makecontext(&lane.context, enter, 0);
+    lane.fiber.start(stacks_[index].memory(), kStackBytes, enter);
   }
 
   static void enter() {
@@ -190,7 +188,7 @@ class Threadgroup {
     void* main_fake_stack = nullptr;
     __sanitizer_start_switch_fiber(&main_fake_stack, stacks_[lane.index].memory(), kStackBytes);
 #endif
-    swapcontext(&main_, &lane.context);
+    main_.switch_to(lane.fiber);
 #if EMULATOR_ASAN
     __sanitizer_finish_switch_fiber(main_fake_stack, nullptr, nullptr);
 #endif
@@ -201,7 +199,7 @@ class Threadgroup {
     __sanitizer_start_switch_fiber(lane.state == State::kReturned ? nullptr : &lane.fake_stack, main_stack_,
                                    main_bytes_);
 #endif
-    swapcontext(&lane.context, &main_);
+    lane.fiber.switch_to(main_);
 #if EMULATOR_ASAN
     __sanitizer_finish_switch_fiber(lane.fake_stack, nullptr, nullptr);
 #endif
@@ -276,7 +274,7 @@ class Threadgroup {
   Stack* stacks_;
   Lane* current_ = nullptr;
   std::string fault_;  // of the lane that has run
-  ucontext_t main_;
+  Fiber main_;
 #if EMULATOR_ASAN
   const void* main_stack_ = nullptr;
   size_t main_bytes_ = 0;
