@@ -24,7 +24,6 @@ struct State {
   Settings settings;
   std::vector<Device*> devices;  // null before someone asks and after all have released it
   CompileOptions compile_options;
-  std::vector<std::byte*> used;  // memory of buffers that were released while a command buffer used it: it stays
 };
 State& state() {
   static State* const instance = new State;
@@ -270,12 +269,6 @@ Buffer::Buffer(Device* device, void* bytes, size_t length, unsigned long options
 
 Buffer::~Buffer() {
   device_->free(length_);
-  if (uses > 0) {
-    fault("a buffer of " + std::to_string(length_) + " bytes is released while a command buffer uses it");
-    const std::lock_guard lock(state().mutex);
-    state().used.push_back(bytes_);
-    return;
-  }
   if (owns_) std::free(bytes_);
   if (deallocator_) {
     deallocator_(bytes_, length_);
@@ -352,12 +345,6 @@ PipelineState::PipelineState(Device* device, Function* function)
         const auto limited = settings().max_threads.find(function->kernel.name);
         return limited == settings().max_threads.end() ? 1024 : limited->second;
       }()) {}
-
-PipelineState::~PipelineState() {
-  if (uses > 0) {
-    fault(std::string("[") + function_->kernel.name + "] the pipeline is released while a command buffer uses it");
-  }
-}
 
 void add_metal(MethodTable& table) {
   table["MTLDevice"].of_instances = {

@@ -207,12 +207,14 @@ TEST_F(Running, FindsWhatIsReleasedTooEarly) {
     addition.bind(addition.x.get(), addition.z.get(), addition.y.get());
     addition.encoder->setBytes(&addition.count, sizeof addition.count, 3);
     addition.dispatch();
+    addition.bind(addition.x.get(), addition.z.get(), addition.y.get());
     addition.encoder->endEncoding();
     addition.commands->commit();
     addition.x = {};
-    EXPECT_EQ(fault(), "a buffer of 400 bytes is released while a command buffer uses it");
+    EXPECT_EQ(fault(), "an object of MTLBuffer is released while a command buffer uses it");
     addition.commands->waitUntilCompleted();
     EXPECT_EQ(Gpu::floats(addition.y)[0], 3.0f);
+    EXPECT_EQ(fake_metal::live_objects("MTLBuffer"), 2u);
     addition.z = {};
     EXPECT_EQ(fault(), "");
   }
