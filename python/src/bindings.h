@@ -45,9 +45,7 @@ class ReleasedInterpreter {
   PyThreadState* state_;
 };
 
-inline std::filesystem::path path_from_utf8(const std::string& path) {
-  return std::u8string(path.begin(), path.end());
-}
+inline std::filesystem::path path_from_utf8(const std::string& path) { return std::u8string(path.begin(), path.end()); }
 
 // An object of Python's that threads without the interpreter share: whoever drops it last takes the interpreter for it.
 template <class T>
