@@ -163,7 +163,6 @@ CommandBuffer::CommandBuffer(CommandQueue* queue, Device* device, bool retains)
     : Labeled("MTLCommandBuffer"), queue_(queue), device_(device), retains_(retains) {}
 
 CommandBuffer::~CommandBuffer() {
-  if (enqueued_ && !is_committed()) fault("a command buffer is released that was enqueued and never committed");
   if (!finished_) {
     release_what_it_uses();
     queue_->forget_command_buffer();
@@ -254,30 +253,14 @@ bool CommandBuffer::is_open(const char* what) const {
   return false;
 }
 
-void CommandBuffer::use(Buffer* buffer) {
-  if (retains_) {
-    kept_.emplace_back(buffer);
-  } else {
-    ++buffer->uses;
-    buffers_.push_back(buffer);
-  }
-}
-
-void CommandBuffer::use(PipelineState* pipeline) {
-  if (retains_) {
-    kept_.emplace_back(pipeline);
-  } else {
-    ++pipeline->uses;
-    pipelines_.push_back(pipeline);
-  }
+void CommandBuffer::use(Object* object) {
+  retains_ ? object->retain() : object->borrow();
+  used_.push_back(object);
 }
 
 void CommandBuffer::release_what_it_uses() {
-  for (Buffer* buffer : buffers_) --buffer->uses;
-  for (PipelineState* pipeline : pipelines_) --pipeline->uses;
-  buffers_.clear();
-  pipelines_.clear();
-  kept_.clear();
+  for (Object* object : used_) retains_ ? object->release() : object->give_back();
+  used_.clear();
 }
 
 void CommandBuffer::refuse(const std::string& what) {

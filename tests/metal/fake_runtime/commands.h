@@ -160,8 +160,7 @@ class CommandBuffer : public Labeled {
 
   // For encoders.
   bool is_open(const char* what) const;
-  void use(Buffer* buffer);
-  void use(PipelineState* pipeline);
+  void use(Object* object);
   void end_encoder() { encoding_ = false; }
   // A fault of the encoding: the command buffer will not complete.
   void refuse(const std::string& what);
@@ -187,9 +186,7 @@ class CommandBuffer : public Labeled {
   const bool retains_;
   bool encoding_ = false, enqueued_ = false;
   std::vector<std::shared_ptr<Pass>> passes_;
-  std::vector<Ref<Object>> kept_;
-  std::vector<Buffer*> buffers_;
-  std::vector<PipelineState*> pipelines_;
+  std::vector<Object*> used_;
   std::vector<Handler> completed_handlers_, scheduled_handlers_;
   std::string refusal_;
   std::atomic<unsigned long> status_ = MTL::CommandBufferStatusNotEnqueued;

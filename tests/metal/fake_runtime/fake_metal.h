@@ -24,11 +24,11 @@ struct DeviceSettings {
 };
 
 struct Settings {
-  std::vector<DeviceSettings> devices = {{}};          // the first is the system's default
-  long macos_version = 15;                             // the major one
-  std::string compile_error;                           // of every newLibrary
-  std::map<std::string, std::string> pipeline_errors;  // by kernel, of newComputePipelineState
-  std::map<std::string, size_t> max_threads;           // by kernel: maxTotalThreadsPerThreadgroup
+  std::vector<DeviceSettings> devices = {{}};               // the first is the system's default
+  long macos_version = 15;                                  // the major one
+  std::string compile_error = {};                           // of every newLibrary
+  std::map<std::string, std::string> pipeline_errors = {};  // by kernel, of newComputePipelineState
+  std::map<std::string, size_t> max_threads = {};           // by kernel: maxTotalThreadsPerThreadgroup
   // A command buffer begins when something waits for it, or so long after it was committed.
   double seconds_of_latency = 1e-3;
 };

@@ -38,21 +38,6 @@ Object* Url::init_file(String* path) {
 
 namespace {
 
-// Messages that every object knows.
-struct Anyone : Object {
-  Object* retain_it() {
-    retain();
-    return this;
-  }
-  void release_it() { release(); }
-  Object* autorelease_it() { return autorelease(this); }
-  Object* itself() { return this; }
-  long retain_count() const { return references(); }
-  bool is_equal(Object* other) const { return this == other; }
-  bool responds_to(SEL selector) const { return is_a()->methods.contains(reinterpret_cast<const char*>(selector)); }
-  Object* no_signature(SEL) const { return nullptr; }
-};
-
 Object* new_string() { return autoreleased(new String); }
 Object* string_with(String* text) { return autoreleased(new String(text->text())); }
 Object* string_with_c_string(const char* text, unsigned long) { return autoreleased(new String(text)); }
@@ -79,14 +64,14 @@ Object* file_url(String* path) { return autoreleased(new Url(path)); }
 
 void add_foundation(MethodTable& table) {
   table["NSObject"].of_instances = {
-      {"retain", kMethod<&Anyone::retain_it>},
-      {"release", kMethod<&Anyone::release_it>},
-      {"autorelease", kMethod<&Anyone::autorelease_it>},
-      {"init", kMethod<&Anyone::itself>},
-      {"retainCount", kMethod<&Anyone::retain_count>},
-      {"isEqual:", kMethod<&Anyone::is_equal>},
-      {"respondsToSelector:", kMethod<&Anyone::responds_to>},
-      {"methodSignatureForSelector:", kMethod<&Anyone::no_signature>},
+      {"retain", kMethod<&Object::retain_self>},
+      {"release", kMethod<&Object::release>},
+      {"autorelease", kMethod<&Object::autorelease_self>},
+      {"init", kMethod<&Object::init>},
+      {"retainCount", kMethod<&Object::references>},
+      {"isEqual:", kMethod<&Object::is_equal>},
+      {"respondsToSelector:", kMethod<&Object::responds_to>},
+      {"methodSignatureForSelector:", kMethod<&Object::signature>},
   };
   table["NSAutoreleasePool"] = {
       {{"alloc", kMethod<&allocate<AutoreleasePool>>}},
@@ -100,7 +85,6 @@ void add_foundation(MethodTable& table) {
           {"stringWithCString:encoding:", kMethod<&string_with_c_string>},
       },
       {
-          {"init", kMethod<&String::init>},
           {"initWithString:", kMethod<&String::init_with>},
           {"initWithCString:encoding:", kMethod<&String::init_with_c_string>},
           {"UTF8String", kMethod<&String::utf8>},

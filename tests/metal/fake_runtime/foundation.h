@@ -15,7 +15,6 @@ class String : public Object {
 
   const std::string& text() const { return text_; }
 
-  Object* init() { return this; }
   Object* init_with(String* other);
   Object* init_with_c_string(const char* text, unsigned long encoding);
   const char* utf8() const { return text_.c_str(); }

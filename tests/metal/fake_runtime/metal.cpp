@@ -238,6 +238,12 @@ Object* Device::new_pipeline(Function* function, Error** error) {
     fault(what);
     return fail(error, MTL::LibraryErrorCompileFailure, what);
   }
+  constexpr size_t kMost = 32 * 1024;
+  if (function->kernel.threadgroup_bytes > kMost) {
+    return fail(error, MTL::LibraryErrorCompileFailure,
+                "[" + kernel + "] " + std::to_string(function->kernel.threadgroup_bytes) +
+                    " bytes of threadgroup memory, " + std::to_string(kMost) + " can be had");
+  }
   return new PipelineState(this, function);
 }
 
@@ -263,10 +269,6 @@ Buffer::Buffer(Device* device, void* bytes, size_t length, unsigned long options
 
 Buffer::~Buffer() {
   device_->free(length_);
-  if (uses > 0) {
-    fault("a buffer of " + std::to_string(length_) + " bytes is released while a command buffer uses it");
-    return;  // its memory stays, because it is used
-  }
   if (owns_) std::free(bytes_);
   if (deallocator_) {
     deallocator_(bytes_, length_);
@@ -343,12 +345,6 @@ PipelineState::PipelineState(Device* device, Function* function)
         const auto limited = settings().max_threads.find(function->kernel.name);
         return limited == settings().max_threads.end() ? 1024 : limited->second;
       }()) {}
-
-PipelineState::~PipelineState() {
-  if (uses > 0) {
-    fault(std::string("[") + function_->kernel.name + "] the pipeline is released while a command buffer uses it");
-  }
-}
 
 void add_metal(MethodTable& table) {
   table["MTLDevice"].of_instances = {

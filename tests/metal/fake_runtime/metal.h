@@ -93,9 +93,6 @@ class Buffer : public Labeled {
   unsigned long storage_mode() const { return storage_mode_of(options_); }
   Object* device() const { return device_.get(); }
 
-  // A command buffer without references of its own uses it.
-  std::atomic<int> uses = 0;
-
  private:
   const Ref<Device> device_;
   std::byte* bytes_;
@@ -170,15 +167,12 @@ class Function : public Labeled {
 class PipelineState : public Labeled {
  public:
   PipelineState(Device* device, Function* function);
-  ~PipelineState() override;
 
   Object* device() const { return device_.get(); }
   unsigned long max_threads() const { return max_threads_; }
   unsigned long execution_width() const { return 32; }
   unsigned long threadgroup_memory() const { return function_->kernel.threadgroup_bytes; }
   const Function& function() const { return *function_; }
-
-  std::atomic<int> uses = 0;
 
  private:
   const Ref<Device> device_;

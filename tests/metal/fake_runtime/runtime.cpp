@@ -136,8 +136,22 @@ Object::Object(const ClassObject* is_a) : is_a_(is_a) {}
 
 Object::~Object() = default;
 
+void Object::borrow() {
+  retain();
+  ++borrowed_;
+}
+
+void Object::give_back() {
+  --borrowed_;
+  release();
+}
+
 void Object::release() {
-  if (--references_ > 0) return;
+  const long left = --references_;
+  if (left > 0 && left == borrowed_ && !is_released_early_.exchange(true)) {
+    fault("an object of " + is_a_->name + " is released while a command buffer uses it");
+  }
+  if (left > 0) return;
   {
     const std::lock_guard lock(runtime().mutex);
     runtime().live.erase(this);
@@ -145,6 +159,15 @@ void Object::release() {
   }
   delete this;
 }
+
+Object* Object::retain_self() {
+  retain();
+  return this;
+}
+
+Object* Object::autorelease_self() { return autorelease(this); }
+
+bool Object::responds_to(SEL selector) const { return find(is_a_, reinterpret_cast<const char*>(selector)) != nullptr; }
 
 void* Object::operator new(size_t bytes) { return std::malloc(bytes); }
 

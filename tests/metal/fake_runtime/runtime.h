@@ -29,6 +29,18 @@ class Object {
   void retain() { ++references_; }
   void release();
   long references() const { return references_; }
+  // A reference that Metal would not have: if only such are left, it would use an object that is gone, which is a
+  // fault.
+  void borrow();
+  void give_back();
+
+  // More of what every object is sent.
+  Object* retain_self();
+  Object* autorelease_self();
+  Object* init() { return this; }
+  bool is_equal(Object* other) const { return this == other; }
+  bool responds_to(SEL selector) const;
+  Object* signature(SEL) const { return nullptr; }
 
   // Memory is used again late, so that a message to an object that is gone is noticed.
   static void* operator new(size_t bytes);
@@ -40,7 +52,8 @@ class Object {
 
  private:
   const ClassObject* is_a_;
-  std::atomic<long> references_ = 1;
+  std::atomic<long> references_ = 1, borrowed_ = 0;
+  std::atomic<bool> is_released_early_ = false;
 };
 
 class ClassObject : public Object {
