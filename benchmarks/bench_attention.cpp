@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu_kv_cache.h"
 #include "backend/cpu_operators.h"
 #include "backend/measure_limits.h"
 #include "kernels/dispatch.h"
@@ -142,7 +143,7 @@ class Runner {
   ThreadPool threads_;
   std::shared_ptr<MemoryPool> pool_ = std::make_shared<MemoryPool>(SIZE_MAX);
   KVCacheShape shape_;
-  KVCache cache_;
+  CpuKVCache cache_;
   ExecutionPlan plan_;
   PackedWeights weights_;
   std::vector<float> frequencies_;

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backend/kv_cache.h"
+#include "backend/paged_kv_cache.h"
 #include "model/model_config.h"
 #include "plan/execution_plan.h"
 

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "backend/candidates.h"
+#include "backend/checks.h"
+#include "backend/cpu_kv_cache.h"
 #include "backend/cpu_operators.h"
 #include "backend/measure_limits.h"
 #include "backend/packed_head.h"
@@ -77,10 +79,6 @@ bool takes_own_samples(const ExecutionPlan& plan, int64_t samples, int threads) 
   return threads > 1 && samples >= samples_a_thread * threads;
 }
 
-KVCacheShape cache_shape(const ModelConfig& config, KVDType dtype) {
-  return {config.layers, config.kv_heads, config.head_dim, dtype};
-}
-
 const DenseWeight& head_weight(const Model& model, const HeadStep& head) {
   return model.dense_weights()[static_cast<size_t>(head.weight)];
 }
@@ -96,87 +94,6 @@ int64_t head_scratch_bytes(const ExecutionPlan& plan, int64_t queries) {
   if (!head || !head->screens()) return 0;
   return head_scratch_size(plan.values[plan.output].width, queries) * static_cast<int64_t>(sizeof(float));
 }
-
-void check_batch(const ExecutionPlan& plan, const ModelConfig& config, const KVCache& cache, const Batch& batch) {
-  std::set<SequenceId> seen;
-  int64_t tokens = 0;
-  for (const SequenceInput& input : batch.sequences) {
-    if (!seen.insert(input.sequence).second) {
-      throw BatchProcessingError(concat("[batch] sequence ", input.sequence, " appears twice"));
-    }
-    if (input.token_ids.empty()) {
-      throw BatchProcessingError(concat("[batch] sequence ", input.sequence, " has 0 tokens; it needs at least 1"));
-    }
-    for (size_t i = 0; i < input.token_ids.size(); ++i) {
-      const int32_t id = input.token_ids[i];
-      if (id < 0 || id >= config.vocab_size) {
-        throw BatchProcessingError(
-            concat("[batch] token id ", id, " at place ", i, " lies outside [0, ", config.vocab_size, ")"));
-      }
-    }
-    tokens += static_cast<int64_t>(input.token_ids.size());
-    const int64_t length = cache.length(input.sequence) + static_cast<int64_t>(input.token_ids.size());
-    if (length > cache.max_tokens()) {
-      throw BatchProcessingError(concat("[batch] sequence ", input.sequence, " would have ", length,
-                                        " tokens, the context holds ", cache.max_tokens()));
-    }
-  }
-  if (tokens > plan.options.max_tokens) {
-    throw BatchProcessingError(
-        concat("[batch] ", tokens, " tokens in one pass, the plan holds ", plan.options.max_tokens));
-  }
-}
-
-// MemoryLimitError if the estimate, without `shared` bytes of weights that are packed already, does not fit. `arena`
-// bytes are held for networks and make room for a larger arena.
-void check_room(const Model& model, const MemoryEstimate& estimate, int64_t shared, const MemoryPool& pool,
-                size_t arena) {
-  const MemoryStats all = pool.stats(), working = pool.working_stats();
-  const auto working_bytes = static_cast<size_t>(estimate.arena + estimate.outputs);
-  const auto needed = static_cast<size_t>(estimate.total() - shared);
-  if (needed > all.limit - (all.active - arena)) {
-    throw MemoryLimitError(concat("[memory] '", model.name(), "' needs ", needed, " bytes (weights ",
-                                  estimate.weights - shared, ", KV cache ", estimate.kv_cache, ", arena ",
-                                  estimate.arena, ", outputs ", estimate.outputs, "), ",
-                                  all.limit - (all.active - arena), " of ", all.limit,
-                                  " are free; fewer sequences or a smaller context_size or batch_size need less"));
-  }
-  if (working_bytes > working.limit - (working.active - arena)) {
-    throw MemoryLimitError(concat("[memory] a pass of '", model.name(), "' needs ", working_bytes,
-                                  " bytes of working memory (arena ", estimate.arena, ", outputs ", estimate.outputs,
-                                  "), ", working.limit - (working.active - arena), " of ", working.limit,
-                                  " are free; a smaller batch_size needs less, a larger memory_pool_size gives more"));
-  }
-}
-
-// Room for a batch in the cache: taken on construction, given back on destruction unless kept.
-class Reservation {
- public:
-  Reservation(KVCache& cache, const Batch& batch) : cache_(cache) {
-    try {
-      for (const SequenceInput& input : batch.sequences) {
-        const int64_t before = cache.length(input.sequence);
-        cache.append(input.sequence, static_cast<int64_t>(input.token_ids.size()));
-        taken_.emplace_back(input.sequence, before);
-      }
-    } catch (...) {
-      give_back();
-      throw;
-    }
-  }
-  ~Reservation() { give_back(); }
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-  void keep() { taken_.clear(); }
-
- private:
-  void give_back() {
-    for (const auto& [sequence, length] : taken_) cache_.truncate(sequence, length);
-    taken_.clear();
-  }
-  KVCache& cache_;
-  std::vector<std::pair<SequenceId, int64_t>> taken_;  // and the length before
-};
 
 // Adds one sequence's tokens to the pass; the output row range it will own.
 void add_rows(ForwardPass& pass, const SequenceInput& input, int64_t first_position, const std::vector<uint8_t*>& pages,
@@ -360,12 +277,13 @@ void CpuBackend::trim() {
 
 std::unique_ptr<KVCache> CpuBackend::create_cache(const PreparedModel& prepared) {
   const PlanOptions& options = prepared.plan().options;
-  return std::make_unique<KVCache>(cache_shape(prepared.model().config(), options.kv_dtype), options.context_size,
-                                   pool_);
+  return std::make_unique<CpuKVCache>(cache_shape(prepared.model().config(), options.kv_dtype), options.context_size,
+                                      pool_);
 }
 
 BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) {
   CpuModel& cpu_model = static_cast<CpuModel&>(prepared);
+  const CpuKVCache& cpu_cache = static_cast<CpuKVCache&>(cache);
   const ExecutionPlan& plan = cpu_model.plan();
   const ModelConfig& config = cpu_model.model().config();
   check_batch(plan, config, cache, batch);
@@ -379,13 +297,13 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
                    .rope_tables = cpu_model.rope_tables(),
                    .kernels = kernels_,
                    .threads = threads_,
-                   .cache_shape = cache.shape(),
+                   .cache_shape = cpu_cache.shape(),
                    .arena = base,
                    .attention_scratch = base + plan.memory.arena - attention_scratch,
                    .head = cpu_model.head(),
                    .head_statistics = cpu_model.head_statistics()};
   std::vector<std::vector<uint8_t*>> pages;
-  for (const SequenceInput& input : batch.sequences) pages.push_back(cache.pages(input.sequence));
+  for (const SequenceInput& input : batch.sequences) pages.push_back(cpu_cache.pages(input.sequence));
   for (size_t i = 0; i < batch.sequences.size(); ++i) {
     const SequenceInput& input = batch.sequences[i];
     const int64_t first = cache.length(input.sequence) - static_cast<int64_t>(input.token_ids.size());

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "backend/cpu_attention.h"
-#include "backend/kv_cache.h"
 #include "backend/output_head.h"
 #include "backend/packed_weights.h"
+#include "backend/paged_kv_cache.h"
 #include "backend/rope_table.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"

@@ -1,4 +1,4 @@
-#include "backend/kv_cache.h"
+#include "backend/cpu_kv_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@ class KVCacheTest : public testing::Test {
  protected:
   static constexpr KVCacheShape kShape{3, 2, 4};
   std::shared_ptr<MemoryPool> pool_ = std::make_shared<MemoryPool>(size_t{1} << 30);
-  KVCache cache_{kShape, 200, pool_};
+  CpuKVCache cache_{kShape, 200, pool_};
 
   int64_t pages_in_use() const { return static_cast<int64_t>(pool_->active(kCacheMemory)) / kShape.page_bytes(); }
 };
@@ -58,7 +58,7 @@ TEST_F(KVCacheTest, RefusesMoreThanTheContextAndChangesNothing) {
 
 TEST_F(KVCacheTest, RefusesMoreThanTheMemoryAndChangesNothing) {
   auto pool = std::make_shared<MemoryPool>(static_cast<size_t>(2 * kShape.page_bytes()));
-  KVCache cache(kShape, 1000, pool);
+  CpuKVCache cache(kShape, 1000, pool);
   const SequenceId id = cache.create();
   cache.append(id, 60);
   EXPECT_TRUE(contains(error_text<MemoryLimitError>([&] { cache.append(id, 200); }), "the KV cache"));
