@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 
 #include "base/error.h"
 #include "kernels/kernel_set.h"
@@ -13,7 +14,6 @@ namespace {
 enum Input { kX, kPanels, kScales, kBias };
 
 constexpr int kWordColumns = kernels::kStepColumns;  // of a word of a panel, 16
-constexpr uint32_t kEmptyWord = 0x55555555;          // of weights 0
 
 // Kernels read inputs as they lie. Weights mostly lie so already, and need no operation.
 array contiguous(const array& x, mx::StreamOrDevice stream) {
@@ -21,76 +21,28 @@ array contiguous(const array& x, mx::StreamOrDevice stream) {
   return mx::contiguous(x, false, stream);
 }
 
-// The matrix as mlx::core::quantized_matmul has it, but for the order of columns: words (groups, 16 panels, words), an
-// even number of words.
-array rows_of(const array& panels, mx::Stream stream) {
+// The weights times what each counts, float32 (outputs, inputs): gradients follow this linear function of x.
+array linear_weights(const array& panels, const array& scales, int inputs, int outputs, bool divides,
+                     mx::Stream stream) {
   const int groups = panels.shape(0), words = panels.shape(2);
-  array rows = mx::reshape(mx::swapaxes(panels, 2, 3, stream), {groups, -1, words}, stream);
-  if (words % 2 == 0) return rows;
-  return mx::pad(rows, {2}, {0}, {1}, array(kEmptyWord), "constant", stream);
+  // A byte of a word has columns b, 4 + b, 8 + b and 12 + b.
+  const array bytes =
+      mx::view(mx::reshape(panels, {groups, -1, words, kernels::kPanelRows, 1}, stream), mx::uint8, stream);
+  const array shifts(std::initializer_list<uint8_t>{0, 2, 4, 6}, {4, 1}, mx::uint8);
+  array codes = mx::right_shift(mx::expand_dims(bytes, -2, stream), shifts, stream);
+  codes = mx::bitwise_and(codes, array(uint8_t{3}), stream);  // (groups, panels, words, 16, 4, 4)
+  codes = mx::reshape(mx::swapaxes(codes, 2, 3, stream), {groups, -1, words * kWordColumns}, stream);
+  codes = mx::slice(codes, {0, 0, 0}, {groups, outputs, inputs / groups}, stream);
+  const array weights = mx::subtract(mx::astype(codes, mx::float32, stream), array(1.0f), stream);
+  const array factors = divides ? mx::divide(array(127.0f), scales, stream) : scales;
+  const array scaled =
+      mx::multiply(weights, scales.ndim() == 2 ? mx::expand_dims(factors, -1, stream) : factors, stream);
+  return mx::reshape(mx::swapaxes(scaled, 0, 1, stream), {outputs, inputs}, stream);
 }
-
-// Its product with (groups, tokens, columns), or with (groups, tokens, rows) if transposed: floats times -1, 0 and 1.
-array multiply(const array& x, const array& rows, bool transposed, mx::Stream stream) {
-  const int columns = rows.shape(2) * kWordColumns;
-  int group_size = 128;
-  while (columns % group_size != 0) group_size /= 2;
-  const array ones = mx::ones({rows.shape(0), rows.shape(1), columns / group_size}, mx::float32, stream);
-  return mx::quantized_matmul(x, rows, ones, mx::negative(ones, stream), !transposed, group_size, 2, "affine", stream);
-}
-
-// MLX has the columns of a word in the order of its bits: swaps the two halves of their number.
-array swap_columns(const array& x, mx::Stream stream) {
-  const int groups = x.shape(0), tokens = x.shape(1), columns = x.shape(2);
-  const array fours = mx::reshape(x, {groups, tokens, columns / kWordColumns, 4, 4}, stream);
-  return mx::reshape(mx::swapaxes(fours, 3, 4, stream), {groups, tokens, columns}, stream);
-}
-
-array pad_last(const array& x, int size, mx::Stream stream) {
-  return mx::pad(x, {2}, {0}, {size - x.shape(2)}, array(0.0f), "constant", stream);
-}
-
-// x (tokens, columns) in groups, (groups, tokens, columns / groups), and back.
-array split_groups(const array& x, int groups, mx::Stream stream) {
-  return mx::swapaxes(mx::reshape(x, {x.shape(0), groups, x.shape(1) / groups}, stream), 0, 1, stream);
-}
-array join_groups(const array& x, mx::Stream stream) {
-  return mx::reshape(mx::swapaxes(x, 0, 1, stream), {x.shape(1), x.shape(0) * x.shape(2)}, stream);
-}
-
-// What each weight counts: (groups, 1, outputs), or of one number for all.
-array factors(const array& scales, bool divides, mx::Stream stream) {
-  const array factor = divides ? mx::divide(array(127.0f), scales, stream) : scales;
-  return scales.ndim() == 2 ? mx::expand_dims(factor, 1, stream) : mx::reshape(factor, {1, 1, 1}, stream);
-}
-
-array as_matrix(const array& x, mx::Stream stream) { return mx::reshape(x, {-1, x.shape(-1)}, stream); }
 
 mx::Shape with_last(mx::Shape shape, int last) {
   shape.back() = last;
   return shape;
-}
-
-// Gradients follow the linear function x W^T of the ternary weights times their scales: (tokens, inputs) -> (tokens,
-// outputs).
-array linear(const array& x, const array& panels, const array& scales, int outputs, bool divides, mx::Stream stream) {
-  const array rows = rows_of(panels, stream);
-  const array parts = split_groups(x, panels.shape(0), stream);
-  const array columns = swap_columns(pad_last(parts, rows.shape(2) * kWordColumns, stream), stream);
-  const array products =
-      mx::slice(multiply(columns, rows, false, stream), {0, 0, 0}, {panels.shape(0), x.shape(0), outputs}, stream);
-  return mx::sum(mx::multiply(products, factors(scales, divides, stream), stream), 0, false, stream);
-}
-
-// Its transpose: (tokens, outputs) -> (tokens, inputs).
-array transposed_linear(const array& y, const array& panels, const array& scales, int inputs, bool divides,
-                        mx::Stream stream) {
-  const array rows = rows_of(panels, stream);
-  const int groups = panels.shape(0), tokens = y.shape(0);
-  const array scaled = mx::multiply(mx::expand_dims(y, 0, stream), factors(scales, divides, stream), stream);
-  const array parts = mx::broadcast_to(scaled, {groups, tokens, y.shape(1)}, stream);
-  const array columns = swap_columns(multiply(pad_last(parts, rows.shape(1), stream), rows, true, stream), stream);
-  return join_groups(mx::slice(columns, {0, 0, 0}, {groups, tokens, inputs / groups}, stream), stream);
 }
 
 [[noreturn]] void refuse_gradient() {
@@ -125,15 +77,18 @@ bool TernaryMatmul::is_equivalent(const mx::Primitive& other) const {
   return outputs_ == product.outputs_ && divides_ == product.divides_;
 }
 
+// Float32 (outputs, inputs).
+array TernaryMatmul::weights(const std::vector<array>& inputs) {
+  return linear_weights(inputs[kPanels], inputs[kScales], inputs[kX].shape(-1), outputs_, divides_, stream());
+}
+
 std::vector<array> TernaryMatmul::jvp(const std::vector<array>& primals, const std::vector<array>& tangents,
                                       const std::vector<int>& argnums) {
-  const array& x = primals[0];
-  array result = mx::zeros(with_last(x.shape(), outputs_), mx::float32, stream());
+  array result = mx::zeros(with_last(primals[kX].shape(), outputs_), mx::float32, stream());
   for (size_t i = 0; i < argnums.size(); ++i) {
     array part = tangents[i];
     if (argnums[i] == kX) {
-      part = linear(as_matrix(part, stream()), primals[kPanels], primals[kScales], outputs_, divides_, stream());
-      part = mx::reshape(part, result.shape(), stream());
+      part = mx::matmul(part, mx::transpose(weights(primals), stream()), stream());
     } else if (argnums[i] != kBias) {
       refuse_gradient();
     }
@@ -144,16 +99,15 @@ std::vector<array> TernaryMatmul::jvp(const std::vector<array>& primals, const s
 
 std::vector<array> TernaryMatmul::vjp(const std::vector<array>& primals, const std::vector<array>& cotangents,
                                       const std::vector<int>& argnums, const std::vector<array>&) {
-  const array& x = primals[kX];
-  const array cotangent = as_matrix(cotangents[0], stream());
+  const array& cotangent = cotangents[0];
   std::vector<array> gradients;
   for (const int argument : argnums) {
     if (argument == kX) {
-      const array gradient =
-          transposed_linear(cotangent, primals[kPanels], primals[kScales], x.shape(-1), divides_, stream());
-      gradients.push_back(mx::reshape(gradient, x.shape(), stream()));
+      gradients.push_back(mx::matmul(cotangent, weights(primals), stream()));
     } else if (argument == kBias) {
-      gradients.push_back(mx::sum(cotangent, 0, false, stream()));
+      std::vector<int> leading(cotangent.ndim() - 1);
+      std::iota(leading.begin(), leading.end(), 0);
+      gradients.push_back(mx::sum(cotangent, leading, false, stream()));
     } else {
       refuse_gradient();
     }

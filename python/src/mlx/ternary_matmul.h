@@ -36,6 +36,8 @@ class TernaryMatmul : public mx::UnaryPrimitive {
   std::vector<mx::Shape> output_shapes(const std::vector<array>& inputs) override;
 
  private:
+  array weights(const std::vector<array>& inputs);
+
   const int outputs_;
   const bool divides_;
 };
