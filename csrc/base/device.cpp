@@ -25,25 +25,4 @@ DeviceKind parse_device(std::string_view name) {
 
 bool is_gpu(DeviceKind kind) { return kind != DeviceKind::kCpu; }
 
-std::vector<DeviceCandidate> device_candidates() {
-  return {{DeviceKind::kMlx, "not in this build"}, {DeviceKind::kMetal, "not in this build"}, {DeviceKind::kCpu, ""}};
-}
-
-DeviceKind choose_device(std::string_view name, std::optional<bool> gpu) {
-  const bool any = name == "auto";
-  const DeviceKind wanted = any ? DeviceKind::kCpu : parse_device(name);
-  std::string reasons, available;
-  for (const DeviceCandidate& candidate : device_candidates()) {
-    const bool fits = (any || candidate.kind == wanted) && (!gpu || is_gpu(candidate.kind) == *gpu);
-    if (fits && candidate.is_available()) return candidate.kind;
-    const std::string_view kind = device_name(candidate.kind);
-    if (fits) reasons += concat(reasons.empty() ? "" : ", ", kind, " is ", candidate.missing);
-    if (candidate.is_available()) available += concat(available.empty() ? "" : ", ", kind);
-  }
-  if (reasons.empty()) {
-    reasons = concat(name, is_gpu(wanted) ? " is a GPU, and GPUs are disabled" : " is no GPU, and one is asked for");
-  }
-  throw DeviceError(concat("[device] ", reasons, "; available: ", available));
-}
-
 }  // namespace tritium

@@ -19,8 +19,9 @@ namespace tritium {
 
 inline constexpr int64_t kDefaultContext = 4096;  // tokens
 inline constexpr int64_t kTokensPerPass = 256;
-inline constexpr int64_t kDefaultBatchSize =
-    16;  // samples of a network; what they become stays in the caches of a core
+// Samples of a network: what they become stays in the caches of a core; on a GPU they are worth a pass.
+inline constexpr int64_t kDefaultBatchSize = 16;
+inline constexpr int64_t kDefaultGpuBatchSize = 256;
 inline constexpr int64_t kMaxBatchSize = int64_t{1} << 16;
 inline constexpr int64_t kMaxSequences = int64_t{1} << 16;
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,11 +19,17 @@ namespace tritium {
 inline constexpr size_t kDefaultMemoryPoolSize = 512'000'000;  // bytes
 
 struct EngineOptions {
-  std::string device = "auto";  // "auto", "cpu", "metal" or "mlx"
+  // "cpu", "metal", "mlx", or "auto": $TRITIUM_DEVICE if it is set, else the best that is available. Where several are,
+  // each is measured once a process, and a better one is passed over if it is slower.
+  std::string device = "auto";
   // Whether "auto" takes GPUs only, or none of them; nullopt: either.
   std::optional<bool> gpu_acceleration = {};
-  int threads = 0;                         // 0: default_thread_count()
-  int64_t batch_size = kDefaultBatchSize;  // the most samples of a network that one pass takes
+  // Whether the CPU runs what the device cannot, and all if the device cannot be used; `warn` says so, once.
+  bool fallback = false;
+  std::function<void(const std::string&)> warn = CacheOptions::print_warning;
+  int threads = 0;  // of the CPU; 0: default_thread_count()
+  // The most samples of a network that one pass takes; nullopt: kDefaultBatchSize, on a GPU kDefaultGpuBatchSize.
+  std::optional<int64_t> batch_size = {};
   size_t memory_pool_size =
       kDefaultMemoryPoolSize;      // bytes, of arenas, staging and outputs; taken when they are needed
   size_t memory_limit = SIZE_MAX;  // bytes, of everything that the engine allocates, weights and KV pages, too
@@ -49,6 +56,7 @@ class EngineBuilder {
  public:
   EngineBuilder& device(std::string name) { return set(options_.device, std::move(name)); }
   EngineBuilder& enable_gpu_acceleration(bool enabled = true) { return set(options_.gpu_acceleration, enabled); }
+  EngineBuilder& fallback(bool enabled = true) { return set(options_.fallback, enabled); }
   EngineBuilder& threads(int count) { return set(options_.threads, count); }
   EngineBuilder& batch_size(int64_t samples) { return set(options_.batch_size, samples); }
   // Text as parse_byte_size reads it.

@@ -6,10 +6,10 @@
 #include <variant>
 
 #include "base/byte_size.h"
-#include "base/device.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "bindings.h"
+#include "engine/devices.h"
 #include "engine/engine_builder.h"
 #include "engine/session.h"
 
@@ -32,8 +32,8 @@ size_t bytes_of(const ByteSize& size) {
   return static_cast<size_t>(bytes);
 }
 
-std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<bool> gpu_acceleration,
-                                             std::optional<int64_t> threads, int64_t batch_size,
+std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<bool> gpu_acceleration, bool fallback,
+                                             std::optional<int64_t> threads, std::optional<int64_t> batch_size,
                                              const ByteSize& memory_pool_size,
                                              const std::optional<ByteSize>& memory_limit, const std::string& level,
                                              std::string ternary_format, const std::optional<std::string>& cache_dir,
@@ -42,6 +42,8 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<b
   options.ternary_format = std::move(ternary_format);
   options.device = std::move(device);
   options.gpu_acceleration = gpu_acceleration;
+  options.fallback = fallback;
+  options.warn = warn;
   options.batch_size = batch_size;
   options.memory_pool_size = bytes_of(memory_pool_size);
   options.level = parse_optimization_level(level);
@@ -128,6 +130,11 @@ void bind_inference_engine(py::module_& module) {
                              [](const DeviceCandidate& device) {
                                return device.is_available() ? std::nullopt : std::optional(device.missing);
                              })
+      .def_property_readonly("not_chosen",
+                             [](const DeviceCandidate& device) {
+                               return device.not_chosen.empty() ? std::nullopt : std::optional(device.not_chosen);
+                             })
+      .def_readonly("detail", &DeviceCandidate::detail)
       .def("__repr__", [](const DeviceCandidate& device) {
         return concat("<tritium.Device '", device_name(device.kind),
                       "': ", device.is_available() ? "available" : device.missing, ">");
@@ -136,7 +143,7 @@ void bind_inference_engine(py::module_& module) {
 
   py::class_<InferenceEngine, std::shared_ptr<InferenceEngine>>(module, "InferenceEngine")
       .def(py::init(&make_engine), py::arg("device") = "auto", py::arg("gpu_acceleration") = py::none(),
-           py::arg("threads") = py::none(), py::arg("batch_size") = kDefaultBatchSize,
+           py::arg("fallback") = false, py::arg("threads") = py::none(), py::arg("batch_size") = py::none(),
            py::arg("memory_pool_size") = kDefaultMemoryPoolSize, py::arg("memory_limit") = py::none(),
            py::arg("optimization_level") = "basic", py::arg("ternary_format") = "auto", py::arg("cache_dir") = "auto",
            py::arg("max_cache_size") = CacheOptions::default_max_bytes,

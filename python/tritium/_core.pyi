@@ -408,8 +408,18 @@ class Device:
     def missing(self) -> str | None:
         """Why it is not available: "not in this build"."""
 
+    @property
+    def not_chosen(self) -> str | None:
+        """Why "auto" leaves it alone though it is available."""
+
+    @property
+    def detail(self) -> str:
+        """What it is: "Apple M2". May be empty."""
+
 def devices() -> list[Device]:
-    """Every kind of device, best first. "auto" is the first that is available."""
+    """Every kind of device, best first. "auto" is the first that is available, unless a measurement
+    finds it slower than another.
+    """
 
 class PlanValue:
     """What a step reads or writes, a row for each sample or token."""
@@ -518,8 +528,9 @@ class InferenceEngine:
         self,
         device: str = "auto",
         gpu_acceleration: bool | None = None,
+        fallback: bool = False,
         threads: int | None = None,
-        batch_size: int = 16,  # samples a pass
+        batch_size: int | None = None,  # samples a pass
         memory_pool_size: int | str = 512_000_000,  # bytes of working memory
         memory_limit: int | str | None = None,  # bytes; everything that the engine allocates
         optimization_level: str = "basic",  # "none" | "basic" | "aggressive"

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 class InferenceEngine:
     """Runs models on one device with its own threads. Several threads may use it; calls queue.
 
-    device: "auto" for the best that is available, or one of `tritium.devices()`; "cpu" is in every
-    build. gpu_acceleration: True lets "auto" take GPUs only, False none of them. threads: default
-    the performance cores that this process may use.
+    device: one of `tritium.devices()`, or "auto": $TRITIUM_DEVICE if it is set, else the best that
+    is available; where several are, each is measured once, and a better one is passed over if it is
+    slower. "cpu" is in every build. gpu_acceleration: True lets "auto" take GPUs only, False none
+    of them. fallback: the CPU runs what the device cannot, and everything if the device cannot be
+    used; one RuntimeWarning says so. threads: of the CPU; default the performance cores that this
+    process may use.
 
     batch_size: the most samples of a network that one pass takes, on each thread; a longer batch
-    runs in several passes, a shorter one in one. memory_pool_size: bytes of the memory that passes
+    runs in several passes, a shorter one in one. Default 16, on GPUs 256. memory_pool_size: bytes of the memory that passes
     work in, arenas, staging and the logits of language models, taken when it is needed; results
     belong to the caller. memory_limit: bytes of everything that the engine allocates, that pool,
     packed weights and KV pages together; default no limit. Sizes are numbers of bytes or texts
@@ -62,8 +65,9 @@ class InferenceEngine:
         device: str = "auto",
         *,
         gpu_acceleration: bool | None = None,
+        fallback: bool = False,
         threads: int | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         memory_pool_size: int | str = "512MB",
         memory_limit: int | str | None = None,
         optimization_level: str = "basic",
@@ -76,6 +80,7 @@ class InferenceEngine:
         self.core = _core.InferenceEngine(
             device=device,
             gpu_acceleration=gpu_acceleration,
+            fallback=fallback,
             threads=threads,
             batch_size=batch_size,
             memory_pool_size=memory_pool_size,

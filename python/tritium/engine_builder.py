@@ -29,6 +29,10 @@ class EngineBuilder:
         """Let the device "auto" be a GPU only; False: none."""
         return self._set(gpu_acceleration=enabled)
 
+    def fallback(self, enabled: bool = True) -> EngineBuilder:
+        """Let the CPU run what the device cannot."""
+        return self._set(fallback=enabled)
+
     def threads(self, count: int) -> EngineBuilder:
         """Number of threads that compute."""
         return self._set(threads=count)

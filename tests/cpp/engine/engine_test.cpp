@@ -33,12 +33,13 @@ struct OwnedNetwork {
 
 TEST(EngineBuilder, CollectsTheOptions) {
   const EngineOptions defaults;
-  EXPECT_EQ(defaults.batch_size, 16);
+  EXPECT_FALSE(defaults.batch_size);
   EXPECT_EQ(defaults.memory_pool_size, 512'000'000u);
   EXPECT_EQ(defaults.level, OptimizationLevel::kBasic);
   const EngineBuilder builder = InferenceEngine::builder()
                                     .device("cpu")
                                     .enable_gpu_acceleration(false)
+                                    .fallback()
                                     .threads(3)
                                     .batch_size(5)
                                     .memory_pool_size("1.5MiB")
@@ -48,6 +49,7 @@ TEST(EngineBuilder, CollectsTheOptions) {
                                     .cache(std::nullopt);
   EXPECT_EQ(builder.options().gpu_acceleration, std::optional(false));
   EXPECT_FALSE(builder.options().cache);
+  EXPECT_TRUE(builder.options().fallback);
   const auto engine = builder.build();
   EXPECT_EQ(engine->device(), DeviceKind::kCpu);
   EXPECT_EQ(engine->threads(), 3);
@@ -55,6 +57,7 @@ TEST(EngineBuilder, CollectsTheOptions) {
   EXPECT_EQ(engine->optimization_level(), OptimizationLevel::kNone);
   EXPECT_EQ(engine->memory_usage().pool.limit, (size_t{3} << 20) / 2);
   EXPECT_EQ(engine->memory_usage().total.limit, size_t{3} << 20);
+  EXPECT_EQ(build_engine({.device = "cpu"})->batch_size(), 16);
   const OwnedNetwork network(1);
   EXPECT_EQ(engine->plan(*network.model, engine->plan_options(*network.model, {})).options.max_tokens, 5);
 }
