@@ -20,6 +20,7 @@ from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
 from .custom_operator import CustomOperator
+from .find_mlx import register_mlx
 from .engine import InferenceEngine
 from .engine_builder import EngineBuilder
 from .errors import (
@@ -88,3 +89,5 @@ __all__ = [
     "load",
     "measure_perplexity",
 ]
+
+register_mlx()
