@@ -140,9 +140,7 @@ class PreparedModel:
         if is_decode:
             logits, new_keys, new_values = self._decode(*arguments, keys, values)
         else:
-            logits, new_keys, new_values = self._walker.run_tokens(
-                *arguments, keys, values, counts
-            )
+            logits, new_keys, new_values = self._walker.run_tokens(*arguments, keys, values, counts)
         keys.clear(), values.clear()  # the new arrays take their memory
         mx.eval(logits, new_keys, new_values)
         for sequence, tokens, *kept in zip(sequences, ids, new_keys, new_values, strict=True):

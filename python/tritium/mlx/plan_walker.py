@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
-import numpy as np
 
 from ..errors import OptimizationError
 from .kv_cache import CacheShape, Layers
-from .ops import ternary_matmul
+from .weights import Weights
 
 if TYPE_CHECKING:
     from .. import _core
@@ -28,8 +27,8 @@ class Pass:
     positions: mx.array | None = None  # (rows,) int32
     output_rows: mx.array | None = None  # int32, those whose result is wanted
     counts: Sequence[int] = ()  # rows of each sequence
-    keys: list[Layers] = field(default_factory=list)  # of each sequence, as they become
-    values_kept: list[Layers] = field(default_factory=list)
+    kept_keys: list[Layers] = field(default_factory=list)  # of each sequence, as they become
+    kept_values: list[Layers] = field(default_factory=list)
     made: dict[Any, Any] = field(default_factory=dict)  # what layers share: masks, rotations
 
 
@@ -39,19 +38,18 @@ _Run = Callable[[Pass], None]
 class PlanWalker:
     """The steps of a plan with their weights. OptimizationError for a step that is unknown here."""
 
-    def __init__(self, plan: _core.ExecutionPlan, weights: _core.PackedWeights) -> None:
-        self._weights = _Weights(weights)
-        self._context = plan.context_size
+    def __init__(self, plan: _core.ExecutionPlan, packed: _core.PackedWeights) -> None:
+        weights = Weights(packed)
+        makers = _StepMakers(weights, plan.context_size)
         self._input, self._output = plan.input.id, plan.output.id
-        self._shapes: list[CacheShape] = []
-        self._steps = [(self._prepare(step), step.outputs[0].rows) for step in plan.layers]
-        self.nbytes = self._weights.nbytes
-
-    @property
-    def cache_shape(self) -> CacheShape:
-        """Of a language model."""
-        first = self._shapes[0]
-        return CacheShape(len(self._shapes), first.kv_heads, first.head_dim)
+        self._steps = [(makers.make(step), step.outputs[0].rows) for step in plan.layers]
+        attention = [step.attributes for step in plan.layers if step.operator == "attention"]
+        self.cache_shape = CacheShape(
+            layers=len(attention),
+            kv_heads=attention[0]["kv_heads"] if attention else 0,
+            head_dim=attention[0]["head_dim"] if attention else 0,
+        )
+        self.nbytes = weights.nbytes
 
     def run_samples(self, x: mx.array) -> mx.array:
         """x (samples, inputs) -> (samples, outputs)."""
@@ -86,18 +84,24 @@ class PlanWalker:
         for step, rows in self._steps:
             if wanted or rows == "tokens":
                 step(run)
-        return (run.values[self._output] if wanted else None), run.keys, run.values_kept
+        return (run.values[self._output] if wanted else None), run.kept_keys, run.kept_values
 
-    def _prepare(self, step: _core.PlanStep) -> _Run:
-        make = getattr(self, f"_{step.operator}", None)
-        if make is None:
+
+class _StepMakers:
+    """A method for each operator: its values and attributes to the function that carries it out."""
+
+    def __init__(self, weights: Weights, context_size: int) -> None:
+        self._weights = weights
+        self._context = context_size
+
+    def make(self, step: _core.PlanStep) -> _Run:
+        maker = getattr(self, f"_{step.operator}", None)
+        if maker is None:
             raise OptimizationError(f"[mlx] no step {step.kind!r} here, and {step.name!r} is one")
         inputs = [value.id for value in step.inputs]
         outputs = [value.id for value in step.outputs]
-        run: _Run = make(inputs, outputs, **step.attributes)
+        run: _Run = maker(inputs, outputs, **step.attributes)
         return run
-
-    # Each of these gives the function that carries out one step.
 
     def _embedding(self, inputs: list[int], outputs: list[int], weight: int) -> _Run:
         table = self._weights.matrix(weight)
@@ -175,9 +179,6 @@ class PlanWalker:
         rotates: bool,
         frequencies: list[float],
     ) -> _Run:
-        if layer != len(self._shapes):
-            raise OptimizationError(f"[mlx] layer {layer} follows {len(self._shapes)} others")
-        self._shapes.append(CacheShape(1, kv_heads, head_dim))
         tables = self._weights.rope_tables(frequencies, self._context) if rotates else None
         scale = 1 / math.sqrt(head_dim)
         # GPUs multiply in halves and add up in floats; the CPU would round sums to halves, too.
@@ -196,9 +197,9 @@ class PlanWalker:
             for place, count in enumerate(this.counts):
                 rows = slice(first, first + count)
                 start = this.positions[first : first + 1]
-                keys = _write(this.keys[place][layer], k[rows], start)
-                values = _write(this.values_kept[place][layer], v[rows], start)
-                this.keys[place][layer], this.values_kept[place][layer] = keys, values
+                keys = _write(this.kept_keys[place][layer], k[rows], start)
+                values = _write(this.kept_values[place][layer], v[rows], start)
+                this.kept_keys[place][layer], this.kept_values[place][layer] = keys, values
                 part = mx.fast.scaled_dot_product_attention(
                     _by_heads(q[rows]),
                     keys,
@@ -320,81 +321,3 @@ def _mask(this: Pass, place: int, rows: slice, capacity: int) -> mx.array:
         this.made[key] = mx.arange(capacity) <= this.positions[rows][:, None]
     mask: mx.array = this.made[key]
     return mask
-
-
-class _Ternary:
-    """A ternary matrix: rows of floats, quantised on the way, to rows of outputs."""
-
-    def __init__(self, packed: _core.PackedTernary) -> None:
-        scales = np.float32([packed.scale]) if packed.row_scales is None else packed.row_scales
-        self._panels = mx.array(packed.panels)
-        self._scales = mx.array(scales)
-        self._bias = None if packed.bias is None else mx.array(packed.bias)
-        self._outputs = packed.rows
-        self._direction = "divide" if packed.divides else "multiply"
-        self.arrays = [self._panels, self._scales]
-        if self._bias is not None:
-            self.arrays.append(self._bias)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return ternary_matmul(
-            x,
-            self._panels,
-            self._scales,
-            self._bias,
-            outputs=self._outputs,
-            scale_direction=self._direction,
-        )
-
-
-class _Weights:
-    """A model's weights in the memory of MLX, each once. Those in floats become float32."""
-
-    def __init__(self, packed: _core.PackedWeights) -> None:
-        self._ternary, self._dense = packed.ternary, packed.dense
-        self._made: dict[Any, mx.array] = {}
-        self._tables: dict[tuple[float, ...], tuple[mx.array, mx.array]] = {}
-        self.nbytes = 0
-
-    def ternary(self, weight: int) -> _Ternary:
-        matrix = _Ternary(self._ternary[weight])
-        self._count(*matrix.arrays)
-        return matrix
-
-    def matrix(self, weight: int) -> mx.array:
-        """(rows, columns)."""
-        data = self._dense[weight].data
-        place = data.__array_interface__["data"][0], data.shape
-        if place not in self._made:
-            array = mx.array(data)
-            dtype = self._dense[weight].dtype
-            if dtype != "float32":
-                array = array.view(getattr(mx, dtype)).astype(mx.float32)
-            self._count(array)
-            self._made[place] = array
-        return self._made[place]
-
-    def vector(self, weight: int) -> mx.array:
-        return self.matrix(weight).flatten()
-
-    def bias(self, weight: int) -> mx.array | None:
-        bias = self._dense[weight].bias
-        if bias is None:
-            return None
-        array = mx.array(bias)
-        self._count(array)
-        return array
-
-    def rope_tables(self, frequencies: list[float], positions: int) -> tuple[mx.array, mx.array]:
-        """Cosines and sines (positions, head_dim / 2)."""
-        key = tuple(frequencies)
-        if key not in self._tables:
-            angles = np.arange(positions)[:, None] * np.array(frequencies)  # in double precision
-            tables = tuple(mx.array(turn(angles).astype(np.float32)) for turn in (np.cos, np.sin))
-            self._count(*tables)
-            self._tables[key] = tables[0], tables[1]
-        return self._tables[key]
-
-    def _count(self, *arrays: mx.array) -> None:
-        mx.eval(*arrays)
-        self.nbytes += sum(array.nbytes for array in arrays)
