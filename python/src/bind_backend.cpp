@@ -159,8 +159,8 @@ SequenceOutput take_output(const SequenceInput& input, const py::handle& given, 
   }
   const auto array = given.cast<py::array_t<float, py::array::c_style>>();
   if (array.ndim() != 2 || array.shape(0) != output.rows || array.shape(1) != vocab) {
-    throw DeviceError(concat("[mlx] logits of ", array.size(), " numbers given, ", output.rows, " rows of ", vocab,
-                             " are needed"));
+    throw DeviceError(
+        concat("[mlx] logits of ", array.size(), " numbers given, ", output.rows, " rows of ", vocab, " are needed"));
   }
   std::memcpy(logits, array.data(), static_cast<size_t>(array.nbytes()));
   output.logits = logits;
@@ -171,7 +171,7 @@ SequenceOutput take_output(const SequenceInput& input, const py::handle& given, 
 py::array_t<float> lent(const float* data, int64_t rows, int64_t width, bool writeable) {
   const py::capsule nothing(data, [](void*) {});
   py::array_t<float> array(std::vector<py::ssize_t>{rows, width}, data, nothing);
-  array.attr("flags").attr("writeable") = writeable;
+  if (!writeable) array.attr("flags").attr("writeable") = false;
   return array;
 }
 

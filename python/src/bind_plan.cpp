@@ -98,9 +98,7 @@ py::dict attributes_of(const StepKind& kind) {
             return py::dict("weights"_a = op.weights, "adds_residual"_a = op.adds_residual,
                             "activation"_a = op.activation ? py::cast(activation_name(*op.activation)) : py::none());
           },
-          [](const HeadStep& op) {
-            return py::dict("weight"_a = op.weight, "format"_a = head_format_name(op.format));
-          },
+          [](const HeadStep& op) { return py::dict("weight"_a = op.weight, "format"_a = head_format_name(op.format)); },
           [](const RopeOp& op) {
             return py::dict("heads"_a = op.heads, "head_dim"_a = op.head_dim, "frequencies"_a = op.frequencies);
           },

@@ -41,9 +41,9 @@ py::array_t<T> view(const T* data, std::vector<py::ssize_t> shape, const Owner& 
 }
 
 // float32 (size), or None for nothing.
-py::object floats(const std::vector<float>& values, std::vector<py::ssize_t> shape, const Weights& owner) {
+py::object floats(const std::vector<float>& values, const Weights& owner) {
   if (values.empty()) return py::none();
-  return view(values.data(), std::move(shape), owner);
+  return view(values.data(), {static_cast<py::ssize_t>(values.size())}, owner);
 }
 
 py::array_t<uint32_t> panels(const TernaryView& ternary) {
@@ -99,27 +99,23 @@ void bind_weights(py::module_& module) {
       .def_property_readonly("divides",
                              [](const TernaryView& view) { return view.matrix->direction == ScaleDirection::kDivide; })
       .def_property_readonly("row_scales", &row_scales)
-      .def_property_readonly("bias", [](const TernaryView& view) {
-        return floats(view.matrix->bias, {view.matrix->rows}, view.owner);
-      });
+      .def_property_readonly("bias", [](const TernaryView& view) { return floats(view.matrix->bias, view.owner); });
 
   py::class_<DenseView>(module, "PackedDense")
       .def_property_readonly("data", &dense_data)
       .def_property_readonly("dtype", [](const DenseView& view) { return element_name(view.matrix->element); })
-      .def_property_readonly("bias", [](const DenseView& view) {
-        return floats(view.matrix->bias, {view.matrix->rows}, view.owner);
-      });
+      .def_property_readonly("bias", [](const DenseView& view) { return floats(view.matrix->bias, view.owner); });
 
   py::class_<ModelWeights>(module, "PackedWeights")
-      .def_property_readonly("ternary",
-                             [](const ModelWeights& weights) {
-                               std::vector<TernaryView> views;
-                               for (size_t i = 0; i < weights.packed->ternary.size(); ++i) {
-                                 views.push_back({weights.packed, &weights.packed->ternary[i],
-                                                  &weights.model->ternary_weights()[i]});
-                               }
-                               return views;
-                             })
+      .def_property_readonly(
+          "ternary",
+          [](const ModelWeights& weights) {
+            std::vector<TernaryView> views;
+            for (size_t i = 0; i < weights.packed->ternary.size(); ++i) {
+              views.push_back({weights.packed, &weights.packed->ternary[i], &weights.model->ternary_weights()[i]});
+            }
+            return views;
+          })
       .def_property_readonly("dense", [](const ModelWeights& weights) {
         std::vector<DenseView> views;
         for (const DenseMatrix& matrix : weights.packed->dense) {

@@ -20,7 +20,6 @@ from .batching import BatchConfig, BatchProcessor, BatchSize
 from .chat import ChatFormat, Message
 from .conversation import Conversation
 from .custom_operator import CustomOperator
-from .find_mlx import register_mlx
 from .engine import InferenceEngine
 from .engine_builder import EngineBuilder
 from .errors import (
@@ -31,6 +30,7 @@ from .errors import (
     OptimizationError,
     TritiumError,
 )
+from .find_mlx import register_mlx
 from .items import ItemResult
 from .llm import LLM
 from .loaders.torch_modules import from_torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..errors import DeviceError, MemoryLimitError, TritiumError
 from .kv_cache import KVCache, Sequence
+from .ops import ternary_matmul
 from .plan_walker import PlanWalker
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+_PROCESS = os.getpid()
+
 
 class MlxBackend:
     """MLX's default device. All of its work is done in one thread: what mx.compile has compiled
@@ -33,6 +37,11 @@ class MlxBackend:
     """
 
     def __init__(self) -> None:
+        if os.getpid() != _PROCESS:
+            raise DeviceError(
+                f"[mlx] MLX was started by process {_PROCESS} and does not work in its child "
+                f"{os.getpid()}, which fork() made"
+            )
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tritium-mlx")
         self.name = f"mlx-{device_name()}"
 
@@ -218,8 +227,6 @@ def _read_rate(nbytes: int) -> float:
 
 
 def _multiply_rate() -> float:
-    from .ops import ternary_matmul
-
     rows, size = 256, 2048
     x = mx.random.normal((rows, size))
     panels = mx.zeros((1, size // 16, size // 16, 16), mx.uint32)
