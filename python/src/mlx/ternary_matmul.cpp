@@ -47,7 +47,7 @@ mx::Shape with_last(mx::Shape shape, int last) {
 
 [[noreturn]] void refuse_gradient() {
   throw BatchProcessingError(
-      "[mlx] ternary_matmul has gradients with respect to x and bias, and none of panels and scales");
+      "[mlx] ternary_matmul has gradients with respect to x and bias; panels and scales are to be frozen");
 }
 
 }  // namespace
