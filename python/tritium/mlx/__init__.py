@@ -4,10 +4,12 @@ Needs MLX (`pip install "tritium[mlx]"`); without it the import is an MLXError, 
 DeviceError and an ImportError. `import tritium` imports nothing of this.
 """
 
+from . import runtime  # first, as it says what is missing
 from .layers import BitLinear
 from .ops import runs_on, ternary_matmul
 from .panels import pack_panels, unpack_panels
-from .runtime import MLXError
+
+MLXError = runtime.MLXError
 
 __all__ = [
     "BitLinear",

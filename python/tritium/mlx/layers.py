@@ -20,9 +20,9 @@ _SMALLEST_MEAN = np.float32(1e-5)  # keeps 1 / mean finite for a matrix of zeros
 class BitLinear(nn.Module):
     """A linear layer with weights -1, 0 and 1 and inputs of 8 bits: `ternary_matmul` as a Module.
 
-    Parameters: `panels` uint32 and `scales` float32, which are frozen and stay so, and `bias`
-    float32 (outputs,), if there is one. They are saved and loaded as those of any Module. `inputs`,
-    `outputs` and `scale_direction` are attributes.
+    Parameters: `panels` uint32 and `scales` float32, which are frozen, as they have no gradient,
+    and `bias` float32 (outputs,), if there is one. They are saved and loaded as those of any
+    Module. `inputs`, `outputs` and `scale_direction` are attributes.
 
     The constructor takes what `ternary_matmul` takes; `from_weights` and `from_layer` pack weights.
     """
@@ -132,12 +132,6 @@ class BitLinear(nn.Module):
             outputs=self.outputs,
             scale_direction=self.scale_direction,
         )
-
-    def unfreeze(self, *args: Any, **kwargs: Any) -> BitLinear:
-        """As of any Module, but panels and scales have no gradient and stay frozen."""
-        super().unfreeze(*args, **kwargs)
-        self.freeze(keys=["panels", "scales"], recurse=False)
-        return self
 
     def _extra_repr(self) -> str:
         return (

@@ -1,6 +1,7 @@
 """The product in MLX's own operations, for devices without a kernel of Tritium's.
 
-`mlx.core.quantized_matmul` multiplies 2-bit codes by integers in float32, exactly below 2^24.
+`mlx.core.quantized_matmul` multiplies 2-bit codes by integers in float32, exactly below 2^24. It
+has no vmap.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from .panels import COLUMNS
 _MOST_WORDS = (1 << 16) // COLUMNS  # |sum of code * q| <= 2 * 128 * columns stays within 2^24
 _EMPTY_WORD = 0x55555555  # of weights 0
 
-NO_WEIGHT_GRADIENT = (
-    "[mlx] ternary_matmul has gradients with respect to x and bias, and none of panels and scales"
-)
+NO_WEIGHT_GRADIENT = "[mlx] ternary_matmul has gradients with respect to x and bias; panels and scales are to be frozen"
 
 
 def ternary_matmul(
@@ -30,6 +29,8 @@ def ternary_matmul(
     stream: mx.Stream | mx.Device,
 ) -> mx.array:
     """As tritium.mlx.ternary_matmul, x in float32 and all shapes checked."""
+    if x.size == 0:
+        return mx.zeros((*x.shape[:-1], outputs))
     with mx.stream(stream):
         scales = _constant(scales)
         groups = panels.shape[0]
