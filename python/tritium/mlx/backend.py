@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import mlx.core as mx
 import numpy as np
 
 from ..errors import DeviceError, MemoryLimitError, TritiumError
+from . import worker
 from .kv_cache import KVCache, Sequence
 from .ops import ternary_matmul
 from .plan_walker import PlanWalker
@@ -28,56 +27,31 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_PROCESS = os.getpid()
-
 
 class MlxBackend:
-    """MLX's default device. All of its work is done in one thread: what mx.compile has compiled
-    belongs to a thread, and so do streams.
-    """
+    """MLX's default device."""
 
     def __init__(self) -> None:
-        if os.getpid() != _PROCESS:
-            raise DeviceError(
-                f"[mlx] MLX was started by process {_PROCESS} and does not work in its child "
-                f"{os.getpid()}, which fork() made"
-            )
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tritium-mlx")
+        worker.check_process()
         self.name = f"mlx-{device_name()}"
 
     def optimize_model(
         self, plan: _core.ExecutionPlan, weights: _core.PackedWeights
     ) -> PreparedModel:
-        return self.do(lambda: PreparedModel(self, plan, weights))
+        return _on_mlx(lambda: PreparedModel(plan, weights))
 
     def trim(self) -> None:
-        self.do(mx.clear_cache)
+        _on_mlx(mx.clear_cache)
 
     def measure_limits(self, nbytes: int) -> tuple[float, float]:
         """Bytes a second that are read, and multiply-adds of ternary matrices."""
-        return self.do(lambda: (_read_rate(nbytes), _multiply_rate()))
-
-    def do(self, work: Callable[[], _Result]) -> _Result:
-        """What work() gives in the thread of MLX. An interrupt waits for its end."""
-        future = self._thread.submit(work)
-        try:
-            return future.result()
-        except TritiumError:
-            raise
-        except Exception as error:
-            raise _as_ours(error) from error
-        except BaseException:
-            wait([future])
-            raise
+        return _on_mlx(lambda: (_read_rate(nbytes), _multiply_rate()))
 
 
 class PreparedModel:
     """A plan with its weights in the memory of MLX."""
 
-    def __init__(
-        self, backend: MlxBackend, plan: _core.ExecutionPlan, weights: _core.PackedWeights
-    ) -> None:
-        self._backend = backend
+    def __init__(self, plan: _core.ExecutionPlan, weights: _core.PackedWeights) -> None:
         self._walker = PlanWalker(plan, weights)
         self._rows_per_pass = plan.rows_per_pass
         self._run_samples = mx.compile(self._walker.run_samples)
@@ -87,7 +61,7 @@ class PreparedModel:
 
     def execute_samples(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """x (samples, inputs) to y (samples, outputs)."""
-        self._backend.do(lambda: self._execute_samples(x, y))
+        _on_mlx(lambda: self._execute_samples(x, y))
 
     def _execute_samples(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         for first in range(0, len(x), self._rows_per_pass):
@@ -105,7 +79,7 @@ class PreparedModel:
         """Feeds all sequences in one pass. After an error the past that it would have been computed
         from is computed again when it is needed.
         """
-        return self._backend.do(lambda: self._execute_batch(cache, fed))
+        return _on_mlx(lambda: self._execute_batch(cache, fed))
 
     def _execute_batch(self, cache: KVCache, fed: list[Fed]) -> list[Output]:
         sequences = []
@@ -201,6 +175,16 @@ def device_name() -> str:
     if mx.default_device() == mx.cpu:
         return "cpu"
     return "metal" if mx.metal.is_available() else "cuda"
+
+
+def _on_mlx(work: Callable[[], _Result]) -> _Result:
+    """What work() gives in the thread of MLX."""
+    try:
+        return worker.run(work)
+    except TritiumError:
+        raise
+    except Exception as error:
+        raise _as_ours(error) from error
 
 
 def _as_ours(error: Exception) -> TritiumError:

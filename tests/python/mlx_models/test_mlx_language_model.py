@@ -179,6 +179,7 @@ def test_closed_sequences_give_their_memory_back(llm):
 
 
 def test_a_model_that_is_gone_leaves_no_memory():
+    gc.collect()
     before = mx.get_active_memory()
     llm = tritium.LLM(device="mlx")
     llm.generate(PROMPTS[0], max_tokens=4)
