@@ -54,6 +54,7 @@ class MetalCommands {
 
   // The encoder for kernels, which run side by side up to a barrier.
   MTL::ComputeCommandEncoder* kernels();
+  // Offsets and bytes are multiples of 4.
   void copy(const MTL::Buffer* from, size_t from_offset, const MTL::Buffer* to, size_t to_offset, size_t bytes);
 
   void commit();

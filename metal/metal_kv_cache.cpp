@@ -27,6 +27,7 @@ void MetalPages::grow() {
   const int64_t pages = pages_ < planned_ ? std::min(wanted, planned_) : wanted;
   MemoryPool::Buffer larger = memory_->allocate(static_cast<size_t>(pages * page_bytes_), kCacheMemory);
   free_.reserve(static_cast<size_t>(pages));
+  held_.reserve(static_cast<size_t>(pages));
   if (pages_ > 0) {
     MetalCommands commands(memory_->device(), "a larger KV cache");
     commands.copy(view().buffer, 0, MetalMemory::view(larger).buffer, 0, static_cast<size_t>(pages_ * page_bytes_));
@@ -44,6 +45,16 @@ void MetalPages::encode_copies(MetalCommands& commands) const {
     commands.copy(buffer, static_cast<size_t>(from * page_bytes_), buffer, static_cast<size_t>(to * page_bytes_),
                   static_cast<size_t>(page_bytes_));
   }
+}
+
+void MetalPages::copies_are_done() {
+  copies_.clear();
+  free_.insert(free_.end(), held_.begin(), held_.end());
+  held_.clear();
+}
+
+bool MetalPages::is_copied(int64_t page) const noexcept {
+  return std::ranges::find(copies_, page, &std::pair<int64_t, int64_t>::first) != copies_.end();
 }
 
 MetalKVCache::MetalKVCache(int64_t max_tokens, std::vector<std::shared_ptr<MetalPages>> pages,

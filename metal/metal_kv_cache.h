@@ -20,25 +20,29 @@ class MetalPages final : public PageStore {
   // What a page holds that is new is not defined; attention reads nothing that was not written.
   int64_t allocate() override;
   void copy(int64_t from, int64_t to) override { copies_.emplace_back(from, to); }
-  void release(int64_t page) noexcept override { free_.push_back(page); }  // has room for all pages
+  // A page that is still to be copied stays until it has been.
+  void release(int64_t page) noexcept override { (is_copied(page) ? held_ : free_).push_back(page); }
 
   MetalView view() const { return MetalMemory::view(buffer_); }
   int64_t page_bytes() const { return page_bytes_; }
 
   // The copies since the last pass; they are encoded again until a pass has succeeded.
   void encode_copies(MetalCommands& commands) const;
-  void copies_are_done() { copies_.clear(); }
+  void copies_are_done();
 
  private:
   void grow();
+  bool is_copied(int64_t page) const noexcept;
 
   std::shared_ptr<MetalMemory> memory_;
   int64_t page_bytes_;
   int64_t planned_;
   MemoryPool::Buffer buffer_;
-  int64_t pages_ = 0;          // of the buffer
-  std::vector<int64_t> free_;  // their numbers, the next one last
-  std::vector<std::pair<int64_t, int64_t>> copies_;
+  int64_t pages_ = 0;  // of the buffer
+  // Page numbers; these have room for all.
+  std::vector<int64_t> free_;  // the next one last
+  std::vector<int64_t> held_;
+  std::vector<std::pair<int64_t, int64_t>> copies_;  // from, to
 };
 
 class MetalKVCache final : public KVCache {

@@ -18,6 +18,9 @@ size_t page_size() {
   return size;
 }
 
+// Metal copies whole words between buffers, so that buffers have them.
+size_t whole_words(size_t bytes) { return (bytes + 3) / 4 * 4; }
+
 // Bytes of each of the two buffers of an upload.
 constexpr size_t kStagingBytes = size_t{8} << 20;
 
@@ -62,11 +65,11 @@ MetalMemory::MetalMemory(std::shared_ptr<MetalDevice> device, std::shared_ptr<Me
 }
 
 MemoryPool::Buffer MetalMemory::allocate(size_t bytes, const MemoryUse& use) {
-  return pool_->allocate(bytes, use, own_);
+  return pool_->allocate(whole_words(bytes), use, own_);
 }
 
 MemoryPool::Buffer MetalMemory::allocate_shared(size_t bytes, const MemoryUse& use) {
-  return pool_->allocate(bytes, use, shared_);
+  return pool_->allocate(whole_words(bytes), use, shared_);
 }
 
 bool MetalMemory::can_bind(const void* begin, size_t bytes) const {
@@ -105,7 +108,7 @@ void MetalMemory::upload(std::span<const std::byte> bytes, MetalView to) {
     const MetalView from = view(slot.memory);
     std::memcpy(from.host<std::byte>(), bytes.data() + done, count);
     slot.copy.emplace(*device_, "an upload");
-    slot.copy->copy(from.buffer, 0, to.buffer, to.offset + done, count);
+    slot.copy->copy(from.buffer, 0, to.buffer, to.offset + done, whole_words(count));
     slot.copy->commit();
     done += count;
   }

@@ -2,6 +2,7 @@
 // A test says here which devices there are and what fails, and asks what went wrong.
 #pragma once
 
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -18,9 +19,10 @@ struct DeviceSettings {
   double threads_per_second = 1e9;  // by the GPU's clock, and no faster by the host's
 
   // The n-th of the device, from 1; 0 is none.
-  int failing_allocation = 0;          // newBuffer returns nothing
-  int failing_command_buffer = 0;      // this one and all later ones end with command_buffer_error
-  uint64_t command_buffer_error = 11;  // MTL::CommandBufferErrorDeviceRemoved
+  int failing_allocation = 0;             // newBuffer returns nothing
+  int failing_command_buffer = 0;         // this one and later ones end with command_buffer_error
+  int failing_command_buffers = INT_MAX;  // how many of them
+  uint64_t command_buffer_error = 11;     // MTL::CommandBufferErrorDeviceRemoved
 };
 
 struct Settings {

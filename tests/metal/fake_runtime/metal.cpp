@@ -143,7 +143,8 @@ bool Device::allocate(size_t bytes) {
 
 bool Device::runs_next() {
   const int n = ++command_buffers_;
-  return settings.failing_command_buffer == 0 || n < settings.failing_command_buffer;
+  return settings.failing_command_buffer == 0 || n < settings.failing_command_buffer ||
+         n - settings.failing_command_buffer >= settings.failing_command_buffers;
 }
 
 Object* Device::new_buffer(unsigned long length, unsigned long options) {
