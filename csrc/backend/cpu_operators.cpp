@@ -5,6 +5,8 @@
 #include <exception>
 #include <numeric>
 
+#include "backend/ternary_product.h"
+#include "backend/thread_scratch.h"
 #include "base/error.h"
 #include "base/float_environment.h"
 
@@ -46,18 +48,6 @@ CustomCall prepare_call(const Step& step, const CustomOp& op, const CustomOperat
 }
 
 namespace {
-
-// int32 sums of a tile of tokens and panels. A format is decoded, and panels are unpacked, once for its tokens.
-constexpr int64_t kTileSums = 8192;
-constexpr int64_t kTileTokens = 128;
-
-// Memory of this thread for `count` floats, until its next call of this function. It grows to the widest row and stays,
-// so that a step of one token allocates nothing.
-float* scratch(int64_t count) {
-  thread_local std::vector<float> memory;
-  if (memory.size() < static_cast<size_t>(count)) memory.resize(static_cast<size_t>(count));
-  return memory.data();
-}
 
 int64_t width(const ForwardPass& pass, PlanValueId value) { return pass.plan.values[value].width; }
 
@@ -127,7 +117,7 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
   const QuantizedRows y = pass.quantized(step.outputs[0]);
   const int64_t rows = pass.rows(step.inputs[0]);
   pass.parallel_for(rows, rows * n, [&](int64_t begin, int64_t end, int) {
-    float* normalised = scratch(n);
+    float* normalised = thread_scratch(n);
     for (int64_t row = begin; row < end; ++row) {
       kernels::QuantizedRow quantized;
       pass.kernels.rms_norm(x + row * n, weight, n, norm.eps, normalised);
@@ -137,98 +127,6 @@ void run(const ForwardPass& pass, const Step& step, const NormQuantizeStep& norm
   });
 }
 
-kernels::Activation activation_of(ActivationKind kind) {
-  switch (kind) {
-    case ActivationKind::kRelu:
-      return kernels::Activation::kRelu;
-    case ActivationKind::kRelu2:
-      return kernels::Activation::kRelu2;
-    case ActivationKind::kSilu:
-      return kernels::Activation::kSilu;
-    case ActivationKind::kGelu:
-      return kernels::Activation::kGelu;
-  }
-  return kernels::Activation::kIdentity;
-}
-
-// Sums of one row, one group of columns and `count` outputs from `first` to floats.
-void dequantize(const kernels::KernelSet& kernels, const PackedMatrix& matrix, int64_t group, const int32_t* sums,
-                int64_t first, int64_t count, float absmax, const float* residual, float* y) {
-  const float* bias = matrix.bias.empty() || group > 0 ? nullptr : matrix.bias.data() + first;
-  if (matrix.row_scales.empty()) {
-    return kernels.dequantize(sums, count, matrix.multiplier(absmax), bias, residual, y);
-  }
-  const bool divides = matrix.direction == ScaleDirection::kDivide;
-  const float* scales = matrix.row_scales.data() + group * matrix.rows + first;
-  kernels.dequantize_rows(sums, count, {scales, divides ? absmax : absmax / 127.0f, divides}, bias, residual, y);
-}
-
-// Rows as a matrix multiplies them: q (groups, rows, stride) and sums (groups, rows), in scratch memory of this thread.
-QuantizedRows group_columns(const QuantizedRows& x, int64_t rows, const PackedMatrix& matrix) {
-  if (matrix.groups == 1) return x;
-  const int64_t columns = matrix.group_columns(), stride = kernels::padded_columns(columns);
-  const int64_t parts = matrix.groups * rows;
-  int32_t* sums = reinterpret_cast<int32_t*>(scratch(parts + parts * stride / 4));
-  int8_t* q = reinterpret_cast<int8_t*>(sums + parts);
-  for (int64_t part = 0; part < parts; ++part) {
-    const int8_t* from = x.q + part % rows * x.stride + part / rows * columns;
-    int8_t* to = q + part * stride;
-    std::memset(std::copy_n(from, columns, to), 0, static_cast<size_t>(stride - columns));
-    sums[part] = std::accumulate(from, from + columns, int32_t{0});
-  }
-  return {q, x.absmax, sums, stride};
-}
-
-// What a thread computes a tile of tokens and panels in.
-struct MatmulTile {
-  alignas(64) int32_t sums[kTileSums];
-  alignas(64) float outputs[kTileSums];
-};
-
-// One matrix of a matmul step: panels [begin, end) for all rows. Groups of columns are added up in order, then the
-// residual; y may be the residual.
-void multiply_panels(const ForwardPass& pass, const TernaryMatmulStep& step, const PackedMatrix& matrix,
-                     const QuantizedRows& whole, int64_t rows, const float* residual, float* y, int64_t begin,
-                     int64_t end, MatmulTile& tile) {
-  const QuantizedRows x = group_columns(whole, rows, matrix);
-  const int64_t tile_tokens = std::min(rows, kTileTokens);
-  const int64_t tile_panels = kTileSums / kernels::kPanelRows / tile_tokens / 4 * 4;  // kernels take four at a time
-  const kernels::TernaryFormat& format = *pass.weights.format;
-  const auto multiply = rows == 1 ? format.gemv : format.gemm;
-  const int64_t panel_bytes = format.layout.panel_bytes(matrix.group_columns());
-  const int64_t group_bytes = kernels::panel_count(matrix.rows) * panel_bytes;
-  const bool adds_residual_last = residual && matrix.groups > 1;
-  for (int64_t panel = begin; panel < end; panel += tile_panels) {
-    const int64_t panels = std::min(tile_panels, end - panel);
-    const int64_t first = panel * kernels::kPanelRows;
-    const int64_t outputs = std::min(panels * kernels::kPanelRows, matrix.rows - first);
-    for (int64_t row = 0; row < rows; row += tile_tokens) {
-      const int64_t tokens = std::min(tile_tokens, rows - row);
-      for (int64_t group = 0; group < matrix.groups; ++group) {
-        const uint8_t* weights = matrix.panels + group * group_bytes + panel * panel_bytes;
-        const int64_t part = group * rows + row;
-        multiply({weights, panels, x.stride, x.q + part * x.stride, x.sum + part, tokens, tile.sums});
-        for (int64_t t = 0; t < tokens; ++t) {
-          const int64_t place = (row + t) * matrix.rows + first;
-          float* to = adds_residual_last ? tile.outputs + t * outputs : y + place;
-          const float* added = group > 0 ? to : residual && !adds_residual_last ? residual + place : nullptr;
-          dequantize(pass.kernels, matrix, group, tile.sums + t * panels * kernels::kPanelRows, first, outputs,
-                     x.absmax[row + t], added, to);
-        }
-      }
-      for (int64_t t = 0; t < tokens; ++t) {
-        const int64_t place = (row + t) * matrix.rows + first;
-        if (adds_residual_last) {
-          pass.kernels.add(tile.outputs + t * outputs, residual + place, outputs, y + place);
-        }
-        if (step.activation) {
-          pass.kernels.activate(y + place, activation_of(*step.activation), outputs, y + place);
-        }
-      }
-    }
-  }
-}
-
 void run(const ForwardPass& pass, const Step& step, const TernaryMatmulStep& matmul) {
   const int64_t rows = pass.rows(step.inputs[0]);
   if (rows == 0) return;
@@ -236,19 +134,20 @@ void run(const ForwardPass& pass, const Step& step, const TernaryMatmulStep& mat
   const float* residual = matmul.adds_residual ? pass.floats(step.inputs[1]) : nullptr;
   int64_t total = 0;
   for (WeightId id : matmul.weights) total += kernels::panel_count(pass.weights.ternary[id].rows);
-  pass.parallel_for(
-      total, rows * total * kernels::kPanelRows * x.stride / kProductsAnElement, [&](int64_t begin, int64_t end, int) {
-        MatmulTile tile;
-        int64_t first = 0;  // panel of this matrix among all
-        for (size_t i = 0; i < matmul.weights.size(); ++i) {
-          const PackedMatrix& matrix = pass.weights.ternary[matmul.weights[i]];
-          const int64_t panels = kernels::panel_count(matrix.rows);
-          const int64_t from = std::clamp<int64_t>(begin - first, 0, panels);
-          const int64_t to = std::clamp<int64_t>(end - first, 0, panels);
-          multiply_panels(pass, matmul, matrix, x, rows, residual, pass.floats(step.outputs[i]), from, to, tile);
-          first += panels;
-        }
-      });
+  pass.parallel_for(total, rows * total * kernels::kPanelRows * x.stride / kProductsAnElement,
+                    [&](int64_t begin, int64_t end, int) {
+                      int64_t first = 0;  // panel of this matrix among all
+                      for (size_t i = 0; i < matmul.weights.size(); ++i) {
+                        const PackedMatrix& matrix = pass.weights.ternary[matmul.weights[i]];
+                        const int64_t panels = kernels::panel_count(matrix.rows);
+                        const int64_t from = std::clamp<int64_t>(begin - first, 0, panels);
+                        const int64_t to = std::clamp<int64_t>(end - first, 0, panels);
+                        multiply_panels({pass.kernels, *pass.weights.format, matrix.view(), x, rows, residual,
+                                         matmul.activation, pass.floats(step.outputs[i])},
+                                        from, to);
+                        first += panels;
+                      }
+                    });
 }
 
 void run(const ForwardPass& pass, const Step& step, const DenseLinearOp& op) {

@@ -11,6 +11,7 @@
 #include "backend/packed_weights.h"
 #include "backend/paged_kv_cache.h"
 #include "backend/rope_table.h"
+#include "backend/ternary_product.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "model/custom_operator.h"
@@ -18,17 +19,6 @@
 
 namespace tritium {
 
-struct QuantizedRows {
-  int8_t* q;       // (rows, stride)
-  float* absmax;   // (rows)
-  int32_t* sum;    // (rows)
-  int64_t stride;  // the width, padded
-};
-
-// Elements of a step that take one thread a few microseconds: what it costs to hand a part to another core and to take
-// the result back.
-inline constexpr int64_t kElementsWorthThreads = 32768;
-inline constexpr int64_t kProductsAnElement = 32;      // of ternary weights, that take as long as an element
 inline constexpr int64_t kDenseProductsAnElement = 8;  // of weights in floats
 
 // A step of a custom operator, with the views that its function gets: data and number of samples are those of a pass.

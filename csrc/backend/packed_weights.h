@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/packed_cache.h"
+#include "backend/ternary_product.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
@@ -23,10 +24,15 @@ struct PackedMatrix {
   std::vector<float> row_scales;  // (groups, rows), 127 times those stored if they divide; or empty: `scale` is for all
   std::vector<float> bias;        // (rows) or empty
 
-  int64_t group_columns() const { return columns / groups; }
-  // What an integer sum is multiplied by when its row was quantised with `absmax`.
-  float multiplier(float absmax) const {
-    return direction == ScaleDirection::kMultiply ? scale * (absmax / 127.0f) : absmax / (127.0f * scale);
+  TernaryMatrix view() const {
+    return {.panels = panels,
+            .rows = rows,
+            .columns = columns,
+            .groups = groups,
+            .scale = direction == ScaleDirection::kDivide ? 127.0f * scale : scale,
+            .direction = direction,
+            .row_scales = row_scales.empty() ? nullptr : row_scales.data(),
+            .bias = bias.empty() ? nullptr : bias.data()};
   }
 };
 

@@ -89,16 +89,19 @@ std::vector<DeviceKind> choose_devices(std::string_view name, std::optional<bool
   const bool any = name == "auto";
   const DeviceKind wanted = any ? DeviceKind::kCpu : parse_device(name);
   std::vector<DeviceKind> chosen;
-  std::string reasons, available;
+  std::string reasons;
   for (DeviceKind kind : kBestFirst) {
-    const bool fits = (any || kind == wanted) && (!gpu || is_gpu(kind) == *gpu);
-    const DeviceCandidate candidate = Registry::instance().get(kind).look();
-    if (fits && (any ? candidate.is_automatic() : candidate.is_available())) chosen.push_back(kind);
+    if ((!any && kind != wanted) || (gpu && is_gpu(kind) != *gpu)) continue;
+    const DeviceCandidate candidate = Registry::instance().get(kind).look();  // which may cost something
+    if (any ? candidate.is_automatic() : candidate.is_available()) chosen.push_back(kind);
     const std::string& why = candidate.is_available() ? candidate.not_chosen : candidate.missing;
-    if (fits) reasons += concat(reasons.empty() ? "" : ", ", device_name(kind), " is ", why);
-    if (candidate.is_available()) available += concat(available.empty() ? "" : ", ", device_name(kind));
+    reasons += concat(reasons.empty() ? "" : ", ", device_name(kind), " is ", why);
   }
   if (!chosen.empty()) return chosen;
+  std::string available;
+  for (const DeviceCandidate& candidate : device_candidates()) {
+    if (candidate.is_available()) available += concat(available.empty() ? "" : ", ", device_name(candidate.kind));
+  }
   if (reasons.empty()) {
     reasons = concat(name, is_gpu(wanted) ? " is a GPU, and GPUs are disabled" : " is no GPU, and one is asked for");
   }

@@ -58,7 +58,7 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<b
   if (!cache_dir) {
     options.cache.reset();
   } else if (*cache_dir != "auto") {
-    options.cache.emplace().folder = std::filesystem::u8path(*cache_dir);
+    options.cache.emplace().folder = path_from_utf8(*cache_dir);
   }
   if (max_cache_size < 0) {
     throw MemoryLimitError(concat("[cache] max_cache_size must be at least 0 bytes, got ", max_cache_size));
@@ -81,86 +81,6 @@ py::array_t<float> to_array(FloatMatrix matrix) {
   float* data = matrix.data.release();
   const py::capsule owner(data, [](void* pointer) { delete[] static_cast<float*>(pointer); });
   return py::array_t<float>({matrix.rows, matrix.columns}, data, owner);
-}
-
-// A value of a plan as Python sees it: with its bytes, and by itself.
-struct PlannedValue {
-  std::string name;
-  std::string storage;
-  int64_t width;
-  std::optional<int64_t> offset;
-  int64_t nbytes;
-};
-
-struct PlannedStep {
-  std::string name;
-  std::string kind;
-  std::vector<PlannedValue> inputs;
-  std::vector<PlannedValue> outputs;
-};
-
-std::vector<PlannedValue> planned_values(const ExecutionPlan& plan, const std::vector<PlanValueId>& ids) {
-  std::vector<PlannedValue> values;
-  for (PlanValueId id : ids) {
-    const PlanValue& value = plan.values[static_cast<size_t>(id)];
-    values.push_back({value.name, std::string(storage_name(value.storage)), value.width,
-                      value.offset == kOutsideArena ? std::nullopt : std::optional(value.offset),
-                      value.bytes(plan.options.max_tokens)});
-  }
-  return values;
-}
-
-std::vector<PlannedStep> planned_steps(const ExecutionPlan& plan) {
-  std::vector<PlannedStep> steps;
-  for (const Step& step : plan.steps) {
-    steps.push_back(
-        {step.name, step_name(step.kind), planned_values(plan, step.inputs), planned_values(plan, step.outputs)});
-  }
-  return steps;
-}
-
-void bind_plan(py::module_& module) {
-  py::class_<PlannedValue>(module, "PlanValue")
-      .def_readonly("name", &PlannedValue::name)
-      .def_readonly("storage", &PlannedValue::storage)
-      .def_readonly("width", &PlannedValue::width)
-      .def_readonly("offset", &PlannedValue::offset)
-      .def_readonly("nbytes", &PlannedValue::nbytes)
-      .def("__repr__", [](const PlannedValue& value) {
-        return concat("PlanValue('", value.name, "', ", value.storage, ", width=", value.width,
-                      ", offset=", value.offset ? std::to_string(*value.offset) : "None", ", nbytes=", value.nbytes,
-                      ")");
-      });
-  py::class_<PlannedStep>(module, "PlanStep")
-      .def_readonly("name", &PlannedStep::name)
-      .def_readonly("kind", &PlannedStep::kind)
-      .def_readonly("inputs", &PlannedStep::inputs)
-      .def_readonly("outputs", &PlannedStep::outputs)
-      .def("__repr__", [](const PlannedStep& step) {
-        return concat("PlanStep('", step.name, "', ", step.kind, ", ", step.inputs.size(), " inputs, ",
-                      step.outputs.size(), " outputs)");
-      });
-  py::class_<ExecutionPlan>(module, "ExecutionPlan")
-      .def_property_readonly("steps",
-                             [](const ExecutionPlan& plan) {
-                               std::vector<std::string> names;
-                               for (const Step& step : plan.steps) names.emplace_back(step_name(step.kind));
-                               return names;
-                             })
-      .def_property_readonly("layers", &planned_steps)
-      .def_property_readonly("optimization_level",
-                             [](const ExecutionPlan& plan) { return optimization_level_name(plan.options.level); })
-      .def_property_readonly("rows_per_pass", [](const ExecutionPlan& plan) { return plan.options.max_tokens; })
-      .def_readonly("fusions", &ExecutionPlan::fusions)
-      .def_property_readonly("arena_bytes", [](const ExecutionPlan& plan) { return plan.memory.arena; })
-      .def_property_readonly("weight_bytes", [](const ExecutionPlan& plan) { return plan.memory.weights; })
-      .def_property_readonly("kv_bytes", [](const ExecutionPlan& plan) { return plan.memory.kv_cache; })
-      .def_property_readonly("output_bytes", [](const ExecutionPlan& plan) { return plan.memory.outputs; })
-      .def_property_readonly("estimated_memory", &ExecutionPlan::estimated_memory)
-      .def_readonly("weight_bytes_per_token", &ExecutionPlan::weight_bytes_per_token)
-      .def_property_readonly("ternary_format", [](const ExecutionPlan& plan) { return plan.options.ternary_format; })
-      .def("describe", &ExecutionPlan::describe)
-      .def("__str__", &ExecutionPlan::describe);
 }
 
 void bind_inference_engine(py::module_& module) {
@@ -377,7 +297,6 @@ void bind_session(py::module_& module) {
 }  // namespace
 
 void bind_engine(py::module_& module) {
-  bind_plan(module);
   bind_inference_engine(module);
   bind_session(module);
   module.def("default_thread_count", &default_thread_count);

@@ -61,6 +61,33 @@ void warn(const std::string& message) {
   if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) < 0) throw py::error_already_set();
 }
 
+std::string one_line(const py::error_already_set& error) {
+  const auto name = error.type().attr("__name__").cast<std::string>();
+  try {
+    return name + ": " + py::str(error.value()).cast<std::string>();
+  } catch (const std::exception&) {
+    return name;  // it cannot be written as text
+  }
+}
+
+py::object call_python(const py::object& function, const py::tuple& arguments) {
+  PyObject* result = nullptr;
+  enter_interpreter([&] { result = PyObject_CallObject(function.ptr(), arguments.ptr()); });
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
+void throw_as_ours(const py::error_already_set& error, const char* where) {
+  const auto is = [&](ErrorClass each) { return PyErr_GivenExceptionMatches(error.value().ptr(), g_classes[each]); };
+  if (!is(kAny)) std::throw_with_nested(DeviceError(concat(where, " ", one_line(error))));
+  const auto message = py::str(error.value()).cast<std::string>();
+  if (is(kModelLoad)) throw ModelLoadError(message);
+  if (is(kBatchProcessing)) throw BatchProcessingError(message);
+  if (is(kMemoryLimit)) throw MemoryLimitError(message);
+  if (is(kOptimization)) throw OptimizationError(message);
+  throw DeviceError(message);
+}
+
 void bind_errors(py::module_& module) {
   const py::module_ errors = py::module_::import("tritium.errors");
   const char* names[kErrorClasses] = {"ModelLoadError",   "DeviceError",       "BatchProcessingError",

@@ -15,16 +15,6 @@ namespace py = pybind11;
 namespace tritium::python {
 namespace {
 
-// "ValueError: 3 is odd".
-std::string one_line(const py::error_already_set& error) {
-  const auto name = error.type().attr("__name__").cast<std::string>();
-  try {
-    return name + ": " + py::str(error.value()).cast<std::string>();
-  } catch (const std::exception&) {
-    return name;  // it cannot be written as text
-  }
-}
-
 // What call() gives, with the interpreter held. An exception is nested in one whose text is short.
 auto with_interpreter(const auto& call) {
   std::optional<py::gil_scoped_acquire> interpreter;
@@ -41,13 +31,6 @@ py::tuple arrays(std::span<const TensorView> inputs) {
   py::tuple copies(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) copies[i] = py::array_t<float>(inputs[i].shape, inputs[i].as<float>());
   return copies;
-}
-
-py::object call_function(const py::function& function, const py::tuple& arguments) {
-  PyObject* result = nullptr;
-  enter_interpreter([&] { result = PyObject_CallObject(function.ptr(), arguments.ptr()); });
-  if (!result) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(result);
 }
 
 void store(const py::object& returned, const MutableTensorView& output) {
@@ -74,12 +57,12 @@ CustomOperator make_operator(std::string name, py::function function, py::functi
                 return with_interpreter([&] {
                   py::tuple shapes(inputs.size());
                   for (size_t i = 0; i < inputs.size(); ++i) shapes[i] = py::tuple(py::cast(inputs[i]));
-                  return call_function(*infer, shapes).cast<Shape>();
+                  return call_python(*infer, shapes).cast<Shape>();
                 });
               },
           .run =
               [run](std::span<const TensorView> inputs, const MutableTensorView& output) {
-                with_interpreter([&] { store(call_function(*run, arrays(inputs)), output); });
+                with_interpreter([&] { store(call_python(*run, arrays(inputs)), output); });
               }};
 }
 

@@ -17,6 +17,9 @@ PYBIND11_MODULE(_core, module) {
   bind_operators(module);
   bind_model_file(module);
   bind_network(module);
+  bind_plan(module);
   bind_engine(module);
+  bind_weights(module);
+  bind_backend(module);
   tritium::bind_kernels(module);
 }

@@ -30,6 +30,7 @@ from .errors import (
     OptimizationError,
     TritiumError,
 )
+from .find_mlx import register_mlx
 from .items import ItemResult
 from .llm import LLM
 from .loaders.torch_modules import from_torch
@@ -88,3 +89,5 @@ __all__ = [
     "load",
     "measure_perplexity",
 ]
+
+register_mlx()

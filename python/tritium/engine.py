@@ -30,11 +30,12 @@ class InferenceEngine:
     process may use.
 
     batch_size: the most samples of a network that one pass takes, on each thread; a longer batch
-    runs in several passes, a shorter one in one. Default 16, on GPUs 256. memory_pool_size: bytes of the memory that passes
-    work in, arenas, staging and the logits of language models, taken when it is needed; results
-    belong to the caller. memory_limit: bytes of everything that the engine allocates, that pool,
-    packed weights and KV pages together; default no limit. Sizes are numbers of bytes or texts
-    such as "512MB": B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024.
+    runs in several passes, a shorter one in one. Default 16, on GPUs 256. memory_pool_size: bytes
+    of the memory that passes work in, arenas, staging and the logits of language models, taken when
+    it is needed; results belong to the caller. memory_limit: bytes of everything that the engine
+    allocates, that pool, packed weights and KV pages together; default no limit. Sizes are numbers
+    of bytes or texts such as "512MB": B, kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of
+    1024.
 
     optimization_level: "none" runs the operators as they are, "basic" fuses them, "aggressive" also
     measures, for a tenth of a second, in which format memory delivers ternary weights fastest, for

@@ -38,10 +38,12 @@ Prompt: TypeAlias = "str | Sequence[int] | NDArray[np.integer]"
 class LLM:
     """A language model ready to answer. Several threads may use it; their steps take turns.
 
-    source_or_model: a folder, a hub id, a loaded Model, or None for the bundled model. device:
-    "auto" or "cpu". context_size: tokens of prompt and answer together; default the model's, at
-    most 4096. threads: default the performance cores. memory_pool_size, memory_limit: bytes of
-    working memory and of everything that the engine allocates, as in InferenceEngine.
+    source_or_model: a folder, a hub id, a loaded Model, or None for the bundled model. device,
+    fallback: where it runs, "auto" or one of `tritium.devices()`, and whether the CPU takes over
+    what that cannot, as in InferenceEngine. context_size: tokens of prompt and answer together;
+    default the model's, at most 4096. threads: default the performance cores. memory_pool_size,
+    memory_limit: bytes of working memory and of everything that the engine allocates, as in
+    InferenceEngine.
     max_sequences: answers that can be in the making at once; more have to wait.
     optimization_level: "none", "basic" or "aggressive", ternary_format: "auto", "2bit" or "1.6bit",
     as in InferenceEngine.
@@ -55,7 +57,8 @@ class LLM:
 
     ModelLoadError if the model or its tokenizer cannot be used, DeviceError if the device or the
     thread count cannot be met, MemoryLimitError if the plan needs more memory than the limit,
-    OptimizationError for a kv_dtype or a head that is unknown or that the model cannot have.
+    OptimizationError for a kv_dtype or a head that is unknown or that the model cannot have, or the
+    device.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class LLM:
         source_or_model: str | Path | Model | None = None,
         device: str = "auto",
         *,
+        fallback: bool = False,
         context_size: int | None = None,
         threads: int | None = None,
         memory_pool_size: int | str = "512MB",
@@ -79,6 +83,7 @@ class LLM:
         self._tokenizer = self._load_tokenizer()
         self._engine = InferenceEngine(
             device,
+            fallback=fallback,
             threads=threads,
             memory_pool_size=memory_pool_size,
             memory_limit=memory_limit,
