@@ -9,6 +9,7 @@
 #                        libgtest-dev)
 #   make test-metal      the Metal kernels, compiled for this machine and run thread by thread, once more under
 #                        sanitizers (Debian: clang-19 libclang-rt-19-dev)
+#   make cross-macos     core and Python module compiled and linked for macOS on 64-bit ARM; nothing of it is run
 #   make bench           C++ benchmarks
 #   make bench-compare BASE=<rev>   whether NEW (default HEAD) is slower than BASE or takes more memory
 #   make format          format C++ and Python; make check-format only looks
@@ -25,6 +26,7 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 
 # pyproject.toml says which tools in which versions.
 BUILD_TOOLS := $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ') "cmake>=3.24" ninja
+CROSS_TOOLS := $(shell sed -n 's/^cross = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ')
 FORMAT_TOOLS := $(shell sed -n 's/^format = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ')
 
 # Folders too, so that a file that is removed counts as a change.
@@ -37,7 +39,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-python test-cpp test-oracles test-aarch64 test-metal asan tsan bench bench-compare format check-format clean distclean
+.PHONY: demo test test-python test-cpp test-oracles test-aarch64 test-metal cross-macos asan tsan bench bench-compare format check-format clean distclean
 
 demo: $(VENV)/.installed
 	$(BIN)/tritium run "$(PROMPT)"
@@ -80,6 +82,14 @@ test-aarch64-%: build/aarch64/.built
 test-metal: build/metal/.built build/metal-asan/.built
 	ctest --preset metal --parallel $(JOBS)
 	ctest --preset metal-asan --parallel $(JOBS)
+
+# Like the objects, what the compiler caches of them goes with `make clean`; its libc++ stays with the user.
+cross-macos: export ZIG_LOCAL_CACHE_DIR := $(CURDIR)/build/cross-macos/zig-cache
+cross-macos: $(VENV)/.cross-tools
+	$(BIN)/python tests/metal/cross/make_python_stubs.py build/cross-macos/stubs
+	cmake --preset cross-macos -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	cmake --build --preset cross-macos --parallel $(JOBS)
+	ctest --preset cross-macos --parallel $(JOBS)
 
 bench: $(VENV)/.tools
 	cmake --preset release -DTRITIUM_BUILD_BENCHMARKS=ON
@@ -135,6 +145,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python $(PIP_INSTALL) $(BUILD_TOOLS)
+	@touch $@
+
+$(VENV)/.cross-tools: $(VENV)/.tools
+	$(BIN)/python $(PIP_INSTALL) $(CROSS_TOOLS)
 	@touch $@
 
 $(VENV)/.format-tools: pyproject.toml | $(VENV)/bin/python

@@ -29,7 +29,10 @@ function(tritium_fetch_mlx_metal folder reason)
   if(NOT result EQUAL 0)
     file(DOWNLOAD https://files.pythonhosted.org/packages/py3/m/mlx-metal/${mlx_metal_wheel} ${wheel}
          STATUS status TIMEOUT 300 INACTIVITY_TIMEOUT 20 TLS_VERIFY ON)
-    list(GET status 1 download_says)
+    list(POP_FRONT status code download_says)
+    if(NOT code EQUAL 0)
+      file(REMOVE ${wheel})
+    endif()
   endif()
 
   set(actual "")

@@ -55,8 +55,8 @@ struct SequenceOutput {
 };
 
 struct BatchOutput {
-  std::vector<SequenceOutput> sequences;  // in the order of the batch
-  MemoryPool::Buffer logits;
+  std::vector<SequenceOutput> sequences;   // in the order of the batch
+  std::vector<MemoryPool::Buffer> logits;  // what the outputs point to
 };
 
 }  // namespace tritium

@@ -312,9 +312,9 @@ BatchOutput CpuBackend::execute_batch(PreparedModel& prepared, KVCache& cache, c
 
   BatchOutput result;
   if (!pass.output_rows.empty()) {
-    result.logits = pool_->allocate(pass.output_rows.size() * static_cast<size_t>(config.vocab_size) * sizeof(float),
-                                    kOutputMemory);
-    pass.output = result.logits.as<float>();
+    result.logits.push_back(pool_->allocate(
+        pass.output_rows.size() * static_cast<size_t>(config.vocab_size) * sizeof(float), kOutputMemory));
+    pass.output = result.logits[0].as<float>();
   }
   const auto queries = std::ranges::count_if(pass.output_requests, [](const auto& request) { return request.query; });
   MemoryPool::Buffer scratch;

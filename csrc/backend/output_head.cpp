@@ -276,7 +276,7 @@ void run_head(const OutputHead& head, const float* x, std::span<OutputRequest> r
     if (row < rows) screened.push_back(row++);
   }
   for (size_t first = 0; first < screened.size(); first += kScreenedRows) {
-    const size_t last = std::min(screened.size(), first + kScreenedRows);
+    const size_t last = std::min(screened.size(), first + size_t{kScreenedRows});
     pass.screen(
         {screened.begin() + static_cast<std::ptrdiff_t>(first), screened.begin() + static_cast<std::ptrdiff_t>(last)});
   }

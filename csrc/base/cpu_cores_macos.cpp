@@ -1,6 +1,7 @@
 #include <sys/sysctl.h>
 
 #include <cstddef>
+#include <initializer_list>
 
 #include "base/cpu_cores.h"
 

@@ -36,11 +36,17 @@ class BufferCache {
     bytes_ += capacity;
   }
 
-  // The smallest buffer that holds `bytes` and is not too large for it.
+  // The smallest buffer with fits(buffer) that holds `bytes` and is not too large for it.
+  template <class Fits>
+  std::optional<Entry> take(size_t bytes, const Fits& fits) {
+    for (auto found = by_size_.lower_bound(bytes); found != by_size_.end(); ++found) {
+      if (found->first > largest_fit(bytes)) break;
+      if (fits(found->second->buffer)) return remove(found);
+    }
+    return std::nullopt;
+  }
   std::optional<Entry> take(size_t bytes) {
-    const auto found = by_size_.lower_bound(bytes);
-    if (found == by_size_.end() || found->first > largest_fit(bytes)) return std::nullopt;
-    return remove(found);
+    return take(bytes, [](const Buffer&) { return true; });
   }
 
   // Hands the oldest buffers to free(entry) until `bytes` bytes are gone or the cache is empty.

@@ -16,7 +16,11 @@ namespace tritium {
 
 // What the pool and its buffers have in common; the last of them destroys it.
 struct MemoryPool::Buffer::Shared {
-  using Cache = BufferCache<void*>;
+  struct Block {
+    void* data;
+    std::shared_ptr<MemorySource> source;  // null: the system
+  };
+  using Cache = BufferCache<Block>;
 
   // Stored and working memory are reused and limited apart, so that neither takes the other's place.
   struct Account {
@@ -39,20 +43,24 @@ struct MemoryPool::Buffer::Shared {
     if (process.is_owner()) clear();
   }
 
-  static void free(const Cache::Entry& entry) noexcept { free_aligned(entry.buffer, entry.capacity); }
+  static void free(const Block& block, size_t capacity) noexcept {
+    block.source ? block.source->free(block.data, capacity) : free_aligned(block.data, capacity);
+  }
+  static void free_entry(const Cache::Entry& entry) noexcept { free(entry.buffer, entry.capacity); }
 
   Account& account(const MemoryUse& use) { return use.working ? working : stored; }
 
   // Throws MemoryLimitError.
-  Cache::Entry take(size_t bytes, const MemoryUse& use) {
+  Cache::Entry take(size_t bytes, const MemoryUse& use, std::shared_ptr<MemorySource> source) {
     process.check("a MemoryPool");
     std::lock_guard lock(mutex);
     Account& account = this->account(use);
     const size_t rest = std::min(total.limit - total.active, account.stats.limit - account.stats.active);
     if (bytes > rest) throw MemoryLimitError(refusal(bytes, use));
     // A reused buffer may be larger than `bytes`, but it is part of the limits already.
-    std::optional<Cache::Entry> entry = account.cache.take(bytes);
-    if (!entry) entry = take_from_system(bytes, use, rest);
+    std::optional<Cache::Entry> entry =
+        account.cache.take(bytes, [&](const Block& block) { return block.source == source; });
+    if (!entry) entry = take_new(bytes, use, std::move(source), rest);
     total.active += entry->capacity;
     total.peak = std::max(total.peak, total.active);
     account.add(entry->capacity);
@@ -60,7 +68,7 @@ struct MemoryPool::Buffer::Shared {
     return *entry;
   }
 
-  void give_back(void* data, size_t capacity, const MemoryUse& use) noexcept {
+  void give_back(Block block, size_t capacity, const MemoryUse& use) noexcept {
     if (!process.is_owner()) return;  // the lock may be held by a thread that is not in this process
     std::lock_guard lock(mutex);
     Account& account = this->account(use);
@@ -69,17 +77,17 @@ struct MemoryPool::Buffer::Shared {
     active_by_use[use.name] -= capacity;
     if (use.reusable && !closed) {
       try {
-        account.cache.put(data, capacity);
+        account.cache.put(block, capacity);
         return;
       } catch (...) {  // no memory to remember it
       }
     }
-    free_aligned(data, capacity);
+    free(block, capacity);
   }
 
   void clear() {
-    stored.cache.clear(free);
-    working.cache.clear(free);
+    stored.cache.clear(free_entry);
+    working.cache.clear(free_entry);
   }
 
   const ProcessGuard process;
@@ -100,7 +108,7 @@ struct MemoryPool::Buffer::Shared {
                            : " bytes of working memory are free; a larger memory_pool_size gives more");
   }
 
-  Cache::Entry take_from_system(size_t bytes, const MemoryUse& use, size_t rest) {
+  Cache::Entry take_new(size_t bytes, const MemoryUse& use, std::shared_ptr<MemorySource> source, size_t rest) {
     // Whole cache lines where the limits allow them.
     const size_t rounded = (std::max(bytes, size_t{1}) + kAlignment - 1) & ~(kAlignment - 1);
     const size_t capacity = rounded >= bytes && rounded <= rest ? rounded : bytes;
@@ -111,12 +119,17 @@ struct MemoryPool::Buffer::Shared {
     make_room(other.cache, account.held() + other.held(), total.limit, capacity);
     make_room(account.cache, account.held() + other.held(), total.limit, capacity);
     try {
-      return {allocate_aligned(capacity), capacity};
+      return {{allocate_from(source.get(), capacity, use), source}, capacity};
     } catch (const MemoryLimitError&) {
       clear();
     }
+    return {{allocate_from(source.get(), capacity, use), source}, capacity};
+  }
+
+  static void* allocate_from(MemorySource* source, size_t bytes, const MemoryUse& use) {
+    if (source) return source->allocate(bytes, use);
     try {
-      return {allocate_aligned(capacity), capacity};
+      return allocate_aligned(bytes);
     } catch (const MemoryLimitError&) {
       throw MemoryLimitError(concat("[memory] ", use.name, ": the system has no ", bytes, " bytes"));
     }
@@ -124,16 +137,17 @@ struct MemoryPool::Buffer::Shared {
 
   // Frees cached buffers until `bytes` more than the `held` ones do not pass the limit, if the cache has so many.
   static void make_room(Cache& cache, size_t held, size_t limit, size_t bytes) {
-    if (bytes > limit - held) cache.evict(bytes - (limit - held), free);
+    if (bytes > limit - held) cache.evict(bytes - (limit - held), free_entry);
   }
 };
 
 MemoryPool::Buffer::~Buffer() {
-  if (pool_) pool_->give_back(data_, capacity_, use_);
+  if (pool_) pool_->give_back({data_, std::move(source_)}, capacity_, use_);
 }
 
 MemoryPool::Buffer::Buffer(Buffer&& other) noexcept
     : pool_(std::move(other.pool_)),
+      source_(std::move(other.source_)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       capacity_(std::exchange(other.capacity_, 0)),
@@ -142,6 +156,7 @@ MemoryPool::Buffer::Buffer(Buffer&& other) noexcept
 MemoryPool::Buffer& MemoryPool::Buffer::operator=(Buffer&& other) noexcept {
   Buffer moved(std::move(other));
   std::swap(pool_, moved.pool_);
+  std::swap(source_, moved.source_);
   std::swap(data_, moved.data_);
   std::swap(size_, moved.size_);
   std::swap(capacity_, moved.capacity_);
@@ -159,11 +174,12 @@ MemoryPool::~MemoryPool() {
   shared_->clear();
 }
 
-MemoryPool::Buffer MemoryPool::allocate(size_t bytes, const MemoryUse& use) {
-  const auto entry = shared_->take(bytes, use);
+MemoryPool::Buffer MemoryPool::allocate(size_t bytes, const MemoryUse& use, std::shared_ptr<MemorySource> source) {
+  auto entry = shared_->take(bytes, use, std::move(source));
   Buffer buffer;
   buffer.pool_ = shared_;
-  buffer.data_ = entry.buffer;
+  buffer.source_ = std::move(entry.buffer.source);
+  buffer.data_ = entry.buffer.data;
   buffer.size_ = bytes;
   buffer.capacity_ = entry.capacity;
   buffer.use_ = use;

@@ -27,6 +27,16 @@ struct MemoryStats {
   size_t limit = 0;   // active + cached never pass it
 };
 
+// Where a pool has memory from, other than the system: a device.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  // A pointer, or what stands for the memory on the device. MemoryLimitError names the use, the bytes asked for and the
+  // limit, if there is none.
+  virtual void* allocate(size_t bytes, const MemoryUse& use) = 0;
+  virtual void free(void* memory, size_t bytes) noexcept = 0;
+};
+
 // Every call is a DeviceError in the child after fork(); what the child destroys is left alone.
 class MemoryPool {
  public:
@@ -36,14 +46,15 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
-  // One piece of memory, aligned to kAlignment; goes back to the pool when destroyed. It may outlive the pool.
+  // One piece of memory, aligned to kAlignment, or of a source; goes back to the pool when destroyed. It may outlive
+  // the pool.
   class Buffer {
    public:
     Buffer() = default;
     ~Buffer();
     Buffer(Buffer&& other) noexcept;
     Buffer& operator=(Buffer&& other) noexcept;
-    void* data() const { return data_; }
+    void* data() const { return data_; }   // what the source gave
     size_t size() const { return size_; }  // bytes, as asked for
     template <class T>
     T* as() const {
@@ -54,14 +65,16 @@ class MemoryPool {
     friend class MemoryPool;
     struct Shared;
     std::shared_ptr<Shared> pool_;
+    std::shared_ptr<MemorySource> source_;  // null: the system
     void* data_ = nullptr;
     size_t size_ = 0;
     size_t capacity_ = 0;
     MemoryUse use_{};
   };
 
-  // The contents are not initialised. MemoryLimitError names the use, the bytes asked for and the limit.
-  Buffer allocate(size_t bytes, const MemoryUse& use);
+  // The contents are not initialised. MemoryLimitError names the use, the bytes asked for and the limit. Memory of a
+  // source counts as memory of the system does, and is reused for the same source.
+  Buffer allocate(size_t bytes, const MemoryUse& use, std::shared_ptr<MemorySource> source = nullptr);
 
   // Gives the cached buffers back to the system.
   void trim();

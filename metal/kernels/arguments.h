@@ -6,6 +6,7 @@
 #endif
 
 namespace tritium {
+inline namespace metal_arguments {  // apart from the CPU's names
 
 // In the order of csrc/kernels/kernel_set.h.
 enum ActivationFunction : int32_t { kIdentity, kRelu, kRelu2, kSilu, kGelu };
@@ -81,4 +82,5 @@ enum Sizes : uint32_t {
   kTopKChunk = 4096,               // values of a threadgroup of top_k
 };
 
+}  // namespace metal_arguments
 }  // namespace tritium

@@ -58,7 +58,7 @@ std::shared_ptr<InferenceEngine> make_engine(std::string device, std::optional<b
   if (!cache_dir) {
     options.cache.reset();
   } else if (*cache_dir != "auto") {
-    options.cache.emplace().folder = std::filesystem::u8path(*cache_dir);
+    options.cache.emplace().folder = path_from_utf8(*cache_dir);
   }
   if (max_cache_size < 0) {
     throw MemoryLimitError(concat("[cache] max_cache_size must be at least 0 bytes, got ", max_cache_size));

@@ -59,7 +59,7 @@ void bind_mapped_file(py::module_& module) {
       .def_static(
           "open",
           [](const std::string& path, std::optional<uint64_t> map_above) {
-            const auto file = MappedFile::open(std::filesystem::u8path(path), map_above.value_or(UINT64_MAX));
+            const auto file = MappedFile::open(path_from_utf8(path), map_above.value_or(UINT64_MAX));
             return std::const_pointer_cast<MappedFile>(file);
           },
           py::arg("path"), py::arg("map_above") = 0, py::call_guard<ReleasedInterpreter>())
@@ -73,7 +73,7 @@ void bind_mapped_file(py::module_& module) {
             const std::span bytes(static_cast<const std::byte*>(info->ptr),
                                   static_cast<size_t>(info->size * info->itemsize));
             const std::shared_ptr<const void> owner = share_with_threads(std::move(info));
-            return std::const_pointer_cast<MappedFile>(MappedFile::lend(bytes, owner, std::filesystem::u8path(path)));
+            return std::const_pointer_cast<MappedFile>(MappedFile::lend(bytes, owner, path_from_utf8(path)));
           },
           py::arg("buffer"), py::arg("path") = "memory")
       .def_property_readonly("path", [](const MappedFile& file) { return file.path().string(); })
@@ -165,7 +165,7 @@ void bind_model(py::module_& module) {
           "with_cache",
           [](const Model& model, const std::string& folder, int64_t max_bytes) {
             CacheOptions cache;
-            cache.folder = std::filesystem::u8path(folder);
+            cache.folder = path_from_utf8(folder);
             cache.max_bytes = static_cast<uint64_t>(max_bytes);
             cache.warn = warn;
             return std::const_pointer_cast<Model>(model.with_cache(std::move(cache)));

@@ -121,7 +121,7 @@ void bind_files(py::module_& module) {
         SaveOptions options{std::move(name), std::move(version), {}};
         for (const auto& [file, content] : files) options.files[file] = std::string(content);
         ReleasedInterpreter released;
-        save_model(model, std::filesystem::u8path(path), options);
+        save_model(model, path_from_utf8(path), options);
       },
       py::arg("model"), py::arg("path"), py::arg("name"), py::arg("version"), py::arg("files"));
   module.def(

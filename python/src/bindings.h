@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -48,6 +49,8 @@ class ReleasedInterpreter {
  private:
   PyThreadState* state_;
 };
+
+inline std::filesystem::path path_from_utf8(const std::string& path) { return std::u8string(path.begin(), path.end()); }
 
 // An object of Python's that threads without the interpreter share: whoever drops it last takes the interpreter for it.
 template <class T>

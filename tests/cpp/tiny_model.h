@@ -58,9 +58,9 @@ class TensorWriter {
   }
 
   // The file may be removed while it is mapped, but on Windows.
-  TensorSource source() {
+  TensorSource source(FileAccess access = FileAccess::kRead) {
     std::ofstream(path_, std::ios::binary).write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
-    const auto file = MappedFile::open(path_, FileAccess::kRead);
+    const auto file = MappedFile::open(path_, access);
     TensorSource source;
     for (StoredTensor tensor : tensors_) {
       tensor.file = file;

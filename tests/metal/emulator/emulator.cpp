@@ -1,13 +1,15 @@
 #include "emulator.h"
 
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <utility>
+
+#include "fiber.h"
 
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define EMULATOR_ASAN 1
@@ -37,10 +39,14 @@ std::vector<const FunctionConstant*>& function_constants() {
   static std::vector<const FunctionConstant*> table;
   return table;
 }
+std::vector<const Source*>& source_table() {
+  static std::vector<const Source*> table;
+  return table;
+}
 
 using ConstantValues = std::map<std::string, std::vector<std::byte>>;
 
-// By kernel; an array is known from the first time on that a thread passes its declaration.
+// By kernel; where an array lies is known from the first time on that a thread passes its declaration.
 std::map<const Kernel*, std::vector<Memory>> threadgroup_arrays;
 
 class Stack {
@@ -61,7 +67,7 @@ class Stack {
 enum class State { kReady, kAtMeeting, kAtBarrier, kReturned };
 
 struct Lane {
-  ucontext_t context;
+  Fiber fiber;
   State state;
   uint32_t index;
   Meeting meeting;  // or the line of a barrier
@@ -81,13 +87,16 @@ std::string describe(const Meeting& meeting) {
 
 class Threadgroup {
  public:
-  Threadgroup(const Kernel& kernel, void* const* buffers, const ConstantValues& constants, Size grid, Size threads)
+  // `size` is threads, or less at the end of a grid.
+  Threadgroup(const Kernel& kernel, void* const* buffers, const ConstantValues& constants, Size grid, Size threads,
+              Size size)
       : kernel_(kernel),
         buffers_(buffers),
         constants_(constants),
         grid_(grid),
         threads_(threads),
-        lanes_(threads.volume()) {
+        size_(size),
+        lanes_(size.volume()) {
     static std::vector<Stack> kept;
     while (kept.size() < lanes_.size()) kept.emplace_back();
     stacks_ = kept.data();
@@ -125,6 +134,7 @@ class Threadgroup {
   Lane& current() { return *current_; }
   Size position() const { return position_; }
   Size threads() const { return threads_; }
+  Size size() const { return size_; }
   Size grid() const { return grid_; }
   const Kernel& kernel() const { return kernel_; }
   const ConstantValues& constants() const { return constants_; }
@@ -160,10 +170,7 @@ class Threadgroup {
 #if EMULATOR_ASAN
     ASAN_UNPOISON_MEMORY_REGION(stacks_[index].memory(), kStackBytes);
 #endif
-    getcontext(&lane.context);
-    lane.context.uc_stack = {.ss_sp = stacks_[index].memory(), .ss_flags = 0, .ss_size = kStackBytes};
-    lane.context.uc_link = nullptr;
-    makecontext(&lane.context, enter, 0);
+    lane.fiber.start(stacks_[index].memory(), kStackBytes, enter);
   }
 
   static void enter() {
@@ -181,7 +188,7 @@ class Threadgroup {
     void* main_fake_stack = nullptr;
     __sanitizer_start_switch_fiber(&main_fake_stack, stacks_[lane.index].memory(), kStackBytes);
 #endif
-    swapcontext(&main_, &lane.context);
+    main_.switch_to(lane.fiber);
 #if EMULATOR_ASAN
     __sanitizer_finish_switch_fiber(main_fake_stack, nullptr, nullptr);
 #endif
@@ -192,7 +199,7 @@ class Threadgroup {
     __sanitizer_start_switch_fiber(lane.state == State::kReturned ? nullptr : &lane.fake_stack, main_stack_,
                                    main_bytes_);
 #endif
-    swapcontext(&lane.context, &main_);
+    lane.fiber.switch_to(main_);
 #if EMULATOR_ASAN
     __sanitizer_finish_switch_fiber(lane.fake_stack, nullptr, nullptr);
 #endif
@@ -262,12 +269,12 @@ class Threadgroup {
   const Kernel& kernel_;
   void* const* buffers_;
   const ConstantValues& constants_;
-  Size grid_, threads_, position_;
+  Size grid_, threads_, size_, position_;
   std::vector<Lane> lanes_;
   Stack* stacks_;
   Lane* current_ = nullptr;
   std::string fault_;  // of the lane that has run
-  ucontext_t main_;
+  Fiber main_;
 #if EMULATOR_ASAN
   const void* main_stack_ = nullptr;
   size_t main_bytes_ = 0;
@@ -288,13 +295,13 @@ Size unravel(uint32_t index, Size size) { return {index % size.x, index / size.x
 
 uint32_t index_in_threadgroup() { return running->current().index; }
 uint32_t lane() { return index_in_threadgroup() % kSimdWidth; }
-Size position_in_threadgroup() { return unravel(index_in_threadgroup(), running->threads()); }
+Size position_in_threadgroup() { return unravel(index_in_threadgroup(), running->size()); }
 Size threadgroup_position() { return running->position(); }
 Size position_in_grid() {
-  const Size in = position_in_threadgroup(), of = threadgroup_position(), threads = threads_per_threadgroup();
+  const Size in = position_in_threadgroup(), of = threadgroup_position(), threads = running->threads();
   return {of.x * threads.x + in.x, of.y * threads.y + in.y, of.z * threads.z + in.z};
 }
-Size threads_per_threadgroup() { return running->threads(); }
+Size threads_per_threadgroup() { return running->size(); }
 Size threadgroups() { return running->grid(); }
 
 uint32_t exchange(Meeting meeting, const void* value, size_t size, void* all) {
@@ -315,8 +322,9 @@ ThreadgroupArray::ThreadgroupArray(void* memory, size_t bytes) {
 
 void fault(const char* name) { running->fault_in_lane("not all lanes of a simdgroup are at ", name, ""); }
 
-FunctionConstant::FunctionConstant(const char* file_name, const char* constant_name, size_t constant_bytes)
-    : file(file_name), name(constant_name), bytes(constant_bytes) {
+FunctionConstant::FunctionConstant(const char* file_name, const char* constant_name, const char* constant_type,
+                                   int constant_index, size_t constant_bytes)
+    : file(file_name), name(constant_name), type(constant_type), index(constant_index), bytes(constant_bytes) {
   function_constants().push_back(this);
 }
 
@@ -328,10 +336,14 @@ void FunctionConstant::read(void* value) const {
   std::memcpy(value, given->second.data(), bytes);
 }
 
-Kernel::Kernel(const char* kernel_name, const char* kernel_file, void (*kernel_call)(void* const* buffers),
-               const Parameter* kernel_parameters, int parameter_count)
-    : name(kernel_name), file(kernel_file), call(kernel_call), parameters(kernel_parameters), count(parameter_count) {
-  if (!kernels().insert({name, this}).second) throw Fault(std::string("two kernels are called ") + name);
+KernelEntry::KernelEntry(const Kernel* kernel) {
+  if (!kernels().insert({kernel->name, kernel}).second) {
+    throw Fault(std::string("two kernels are called ") + kernel->name);
+  }
+}
+
+Source::Source(const char* source_file, const char* source_text) : file(source_file), text(source_text) {
+  source_table().push_back(this);
 }
 
 std::vector<std::string> kernel_names() {
@@ -340,15 +352,21 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
-namespace {
-
 const Kernel& find_kernel(const std::string& name) {
   const auto found = kernels().find(name);
   if (found == kernels().end()) throw Fault("no kernel is called " + name);
   return *found->second;
 }
 
-}  // namespace
+std::vector<const FunctionConstant*> constants_of(const Kernel& kernel) {
+  std::vector<const FunctionConstant*> constants;
+  for (const FunctionConstant* constant : function_constants()) {
+    if (std::strcmp(constant->file, kernel.file) == 0) constants.push_back(constant);
+  }
+  return constants;
+}
+
+std::vector<const Source*> sources() { return source_table(); }
 
 Launch::Launch(const std::string& kernel) : kernel_(find_kernel(kernel)) {}
 
@@ -357,7 +375,14 @@ Launch& Launch::bind(int index, void* memory, size_t bytes) {
   return *this;
 }
 
-void Launch::run(Size threadgroups, Size threads, Order order) {
+Launch& Launch::constant(const std::string& name, const void* value, size_t bytes) {
+  const auto* first = static_cast<const std::byte*>(value);
+  constants_[name].assign(first, first + bytes);
+  return *this;
+}
+
+// The memory of each index.
+std::vector<void*> Launch::check(Size threads) {
   const std::string where = std::string("[") + kernel_.name + "] ";
   if (threads.volume() > kMaxThreads) {
     throw Fault(where + std::to_string(threads.volume()) + " threads in a threadgroup, at most " +
@@ -377,18 +402,41 @@ void Launch::run(Size threadgroups, Size threads, Order order) {
     throw Fault(where + std::to_string(buffers_.size()) + " buffers are bound to " + std::to_string(kernel_.count) +
                 " parameters");
   }
+  const std::vector<const FunctionConstant*> declared = constants_of(kernel_);
   for (const auto& [name, value] : constants_) {
-    bool fits = false;
-    for (const FunctionConstant* constant : function_constants()) {
-      fits = fits ||
-             (name == constant->name && std::string(kernel_.file) == constant->file && value.size() == constant->bytes);
-    }
+    const bool fits = std::any_of(declared.begin(), declared.end(), [&](const FunctionConstant* constant) {
+      return name == constant->name && value.size() == constant->bytes;
+    });
     if (!fits) throw Fault(where + "no function constant is called " + name + " and has this type");
   }
+  return memory;
+}
 
-  Threadgroup threadgroup(kernel_, memory.data(), constants_, threadgroups, threads);
-  const std::vector<uint32_t> lanes = ordered(threads.volume(), order);
-  for (uint32_t i : ordered(threadgroups.volume(), order)) threadgroup.run(unravel(i, threadgroups), lanes);
+void Launch::run(Size threadgroups, Size threads, Order order) {
+  run_threads({threadgroups.x * threads.x, threadgroups.y * threads.y, threadgroups.z * threads.z}, threads, order);
+}
+
+void Launch::run_threads(Size grid, Size threads, Order order) {
+  static std::mutex turn;
+  const std::lock_guard lock(turn);
+  const std::vector<void*> memory = check(threads);
+  const auto divided = [](uint32_t a, uint32_t b) { return (a + b - 1) / b; };
+  const Size threadgroups = {divided(grid.x, threads.x), divided(grid.y, threads.y), divided(grid.z, threads.z)};
+  std::unique_ptr<Threadgroup> threadgroup;
+  Size made;
+  std::vector<uint32_t> lanes;
+  for (uint32_t i : ordered(threadgroups.volume(), order)) {
+    const Size position = unravel(i, threadgroups);
+    const Size size = {std::min(threads.x, grid.x - position.x * threads.x),
+                       std::min(threads.y, grid.y - position.y * threads.y),
+                       std::min(threads.z, grid.z - position.z * threads.z)};
+    if (!threadgroup || size.x != made.x || size.y != made.y || size.z != made.z) {
+      threadgroup = std::make_unique<Threadgroup>(kernel_, memory.data(), constants_, threadgroups, threads, size);
+      lanes = ordered(size.volume(), order);
+      made = size;
+    }
+    threadgroup->run(position, lanes);
+  }
 }
 
 }  // namespace emulator

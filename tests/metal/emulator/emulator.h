@@ -24,7 +24,12 @@ enum class Order { kForward, kBackward, kShuffled };
 inline constexpr Order kOrders[] = {Order::kForward, Order::kBackward, Order::kShuffled};
 
 std::vector<std::string> kernel_names();
+const Kernel& find_kernel(const std::string& name);
+// Those of the kernel's file.
+std::vector<const FunctionConstant*> constants_of(const Kernel& kernel);
+std::vector<const Source*> sources();
 
+// Launches take turns.
 class Launch {
  public:
   explicit Launch(const std::string& kernel);
@@ -37,6 +42,7 @@ class Launch {
   Launch& buffer(int index, const std::vector<T>& values) {
     return bind(index, const_cast<T*>(values.data()), values.size() * sizeof(T));
   }
+  Launch& buffer(int index, void* memory, size_t bytes) { return bind(index, memory, bytes); }
   // A buffer that the kernel is not to touch.
   Launch& unused(int index) { return bind(index, nullptr, 0); }
   template <class T>
@@ -48,13 +54,13 @@ class Launch {
   }
   template <class T>
   Launch& constant(const std::string& name, T value) {
-    std::vector<std::byte>& bytes = constants_[name];
-    bytes.resize(sizeof value);
-    std::memcpy(bytes.data(), &value, sizeof value);
-    return *this;
+    return constant(name, &value, sizeof value);
   }
+  Launch& constant(const std::string& name, const void* value, size_t bytes);
 
   void run(Size threadgroups, Size threads, Order order);
+  // Threads of the whole grid; threadgroups at its end are smaller.
+  void run_threads(Size grid, Size threads, Order order);
 
  private:
   struct Bound {
@@ -64,6 +70,7 @@ class Launch {
   };
 
   Launch& bind(int index, void* memory, size_t bytes);
+  std::vector<void*> check(Size threads);
 
   const Kernel& kernel_;
   std::map<int, Bound> buffers_;

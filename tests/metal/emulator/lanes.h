@@ -43,16 +43,19 @@ struct ThreadgroupArray {
 
 // A function constant. To read one that the launch has not set is a fault.
 struct FunctionConstant {
-  FunctionConstant(const char* file, const char* name, size_t bytes);
+  FunctionConstant(const char* file, const char* name, const char* type, int index, size_t bytes);
   void read(void* value) const;
 
   const char* file;
   const char* name;
+  const char* type;
+  int index;
   size_t bytes;
 };
 template <class T>
 struct ConstantOf : FunctionConstant {
-  ConstantOf(const char* file_name, const char* name_of_it) : FunctionConstant(file_name, name_of_it, sizeof(T)) {}
+  ConstantOf(const char* file_name, const char* name_of_it, const char* type_of_it, int index_of_it)
+      : FunctionConstant(file_name, name_of_it, type_of_it, index_of_it, sizeof(T)) {}
   operator T() const {
     T value;
     read(&value);
@@ -60,21 +63,34 @@ struct ConstantOf : FunctionConstant {
   }
 };
 
-// A kernel and its parameters, for the table of kernels.
+// What a kernel is, for the table of kernels.
 struct Parameter {
   int index;
   const char* name;
   size_t least_bytes;  // of what is bound to it
+  size_t alignment;    // of its elements
+  bool is_constant;    // in the constant address space
 };
 struct Kernel {
-  Kernel(const char* name, const char* file, void (*call)(void* const* buffers), const Parameter* parameters,
-         int count);
-
   const char* name;
   const char* file;
   void (*call)(void* const* buffers);
   const Parameter* parameters;
   int count;
+  const char* const* constants;  // names of the function constants that it reads, or a function that it calls
+  int constant_count;
+  size_t threadgroup_bytes;
+};
+struct KernelEntry {
+  explicit KernelEntry(const Kernel* kernel);
+};
+
+// What Metal's compiler would read: a .metal file with the files that it includes.
+struct Source {
+  Source(const char* file, const char* text);
+
+  const char* file;
+  const char* text;
 };
 
 }  // namespace emulator

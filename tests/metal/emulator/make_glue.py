@@ -1,12 +1,13 @@
 """Writes the C++ that lets the emulator call the kernels of one .metal file.
 
-Usage: make_glue.py <file.metal>, to standard output.
+Usage: make_glue.py <file.metal>, whose includes are in their place, to standard output.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class Kernel:
     name: str
     call: str
     parameters: list[Parameter]
+    constants: list[str]
+    arrays: list[tuple[str, str]]  # of threadgroup memory: type and count
 
 
 def without_comments(text: str) -> str:
@@ -65,10 +68,44 @@ def substitute(text: str, given: dict[str, str]) -> str:
     return re.sub(r"\w+", lambda word: given.get(word[0], word[0]), text)
 
 
+def functions_of(text: str) -> dict[str, str]:
+    """The bodies of functions, those of one name together."""
+    bodies: dict[str, str] = defaultdict(str)
+    for match in re.finditer(r"\b(\w+)\s*\((?:[^()]|\([^()]*\))*\)\s*\{", text):
+        if match[1] in ("if", "for", "while", "switch"):
+            continue
+        depth, end = 1, match.end()
+        while depth > 0:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        bodies[match[1]] += text[match.end() : end]
+    return bodies
+
+
+def words_of(function: str, bodies: dict[str, str]) -> set[str]:
+    """The words of a function's body and of the functions that it calls."""
+    words: set[str] = set()
+    ahead = [function]
+    while ahead:
+        for word in set(re.findall(r"\w+", bodies[ahead.pop()])) - words:
+            words.add(word)
+            if word in bodies:
+                ahead.append(word)
+    return words
+
+
 def parse(text: str) -> list[Kernel]:
     text = without_comments(text)
     if re.search(r"^(?!  THREADGROUP_ARRAY)\s*THREADGROUP_ARRAY", text, re.MULTILINE):
         raise ValueError("threadgroup memory is declared in the outermost block of a kernel")
+    bodies = functions_of(text)
+    declared = re.findall(r"^FUNCTION_CONSTANT\(\w+, (\w+), \d+\);", text, re.MULTILINE)
+
+    def kernel(host_name: str, name: str, call: str, parameters: list[Parameter]) -> Kernel:
+        words = words_of(name, bodies)
+        arrays = re.findall(r"THREADGROUP_ARRAY\((\w+), \w+, (.*)\);", bodies[name])
+        return Kernel(host_name, call, parameters, [c for c in declared if c in words], arrays)
+
     kernels: list[Kernel] = []
     templates: dict[str, tuple[list[str], list[Parameter]]] = {}
     signature = r"(?:template\s*<([^>]*)>\s*)?\bkernel\s+void\s+(\w+)\s*\((.*?)\)\s*\{"
@@ -77,13 +114,17 @@ def parse(text: str) -> list[Kernel]:
         if arguments:
             templates[name] = ([part.split()[-1] for part in arguments.split(",")], parsed)
         else:
-            kernels.append(Kernel(name, name, parsed))
+            kernels.append(kernel(name, name, name, parsed))
     instance = r'template\s+HOST_NAME\("(\w+)"\)\s*kernel\s+decltype\((\w+)<([^>]*)>\)'
     for host_name, name, values in re.findall(instance, text):
         names, parameters = templates[name]
         given = dict(zip(names, (value.strip() for value in values.split(",")), strict=True))
         of_instance = [replace(p, type=substitute(p.type, given)) for p in parameters]
-        kernels.append(Kernel(host_name, f"{name}<{values}>", of_instance))
+        of_kernel = kernel(host_name, name, f"{name}<{values}>", of_instance)
+        of_kernel.arrays = [
+            (substitute(t, given), substitute(n, given)) for t, n in of_kernel.arrays
+        ]
+        kernels.append(of_kernel)
     return kernels
 
 
@@ -108,27 +149,51 @@ def least_bytes(parameter: Parameter) -> str:
     return f"sizeof({re.sub(r'^(device|constant)|&$', '', parameter.type).strip()})"
 
 
+def alignment(parameter: Parameter) -> str:
+    return f"alignof({re.sub(r'^(device|constant)|[*&]$', '', parameter.type).strip()})"
+
+
+def described(parameter: Parameter) -> str:
+    is_constant = "true" if parameter.type.startswith("constant") else "false"
+    return (
+        f'{{{parameter.index}, "{parameter.name}", {least_bytes(parameter)}, '
+        f"{alignment(parameter)}, {is_constant}}}"
+    )
+
+
+def literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return "\n".join(f'"{line}\\n"' for line in escaped.splitlines())
+
+
 def glue(kernel: Kernel, file: str) -> str:
     dimensions = {p.type for p in kernel.parameters if p.attribute in POSITIONS}
     if len(dimensions) > 1:
         raise ValueError(f"{kernel.name}: positions of {len(dimensions)} types")
     arguments = ", ".join(argument(parameter) for parameter in kernel.parameters)
     bound = [p for p in kernel.parameters if p.attribute == "buffer"]
-    buffers = ", ".join(f'{{{p.index}, "{p.name}", {least_bytes(p)}}}' for p in bound)
+    buffers = ", ".join(described(p) for p in bound)
+    constants = ", ".join([f'"{name}"' for name in kernel.constants] + ["nullptr"])
+    bytes_of_arrays = " + ".join(["0"] + [f"sizeof({t}) * ({n})" for t, n in kernel.arrays])
     return (
         f"static void call_{kernel.name}(void* const* buffers) {{ {kernel.call}({arguments}); }}\n"
         f"static const emulator::Parameter parameters_{kernel.name}[] = {{{buffers}}};\n"
-        f'static const emulator::Kernel kernel_{kernel.name}("{kernel.name}", emulator_file, '
-        f"call_{kernel.name}, parameters_{kernel.name}, {len(bound)});\n"
+        f"static const char* const constants_{kernel.name}[] = {{{constants}}};\n"
+        f'static const emulator::Kernel kernel_{kernel.name} = {{"{kernel.name}", emulator_file, '
+        f"call_{kernel.name}, parameters_{kernel.name}, {len(bound)}, constants_{kernel.name}, "
+        f"{len(kernel.constants)}, {bytes_of_arrays}}};\n"
+        f"static const emulator::KernelEntry entry_{kernel.name}(&kernel_{kernel.name});\n"
     )
 
 
 def main() -> None:
     path = Path(sys.argv[1]).resolve()
-    kernels = parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    kernels = parse(text)
     print('#include "lanes.h"')
     print(f'static const char* const emulator_file = "{path.name}";')
     print(f'#include "{path}"')
+    print(f"static const emulator::Source emulator_source(emulator_file,\n{literal(text)});")
     for kernel in kernels:
         print(glue(kernel, path.name))
 

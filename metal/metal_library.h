@@ -1,0 +1,36 @@
+// The libraries of kernels: compiled when the package was made, or here from the embedded sources.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string_view>
+
+#include "metal/metal_device.h"
+
+namespace tritium {
+
+// A file of metal/kernels with what it includes; embed_kernels.py writes them.
+struct MetalSource {
+  const char* name;
+  const char* text;
+};
+extern const MetalSource kMetalSources[];
+extern const size_t kMetalSourceCount;
+
+class MetalLibrary {
+ public:
+  // Takes tritium.metallib beside this module, if it lies there and the device takes it; else sources are compiled when
+  // they are needed.
+  explicit MetalLibrary(std::shared_ptr<MetalDevice> device);
+
+  // What has the kernel. DeviceError if nothing has, or with what the compiler says.
+  MTL::Library* with(std::string_view kernel);
+
+ private:
+  std::shared_ptr<MetalDevice> device_;
+  NS::SharedPtr<MTL::Library> packaged_;
+  std::map<const MetalSource*, NS::SharedPtr<MTL::Library>> compiled_;
+};
+
+}  // namespace tritium

@@ -1,0 +1,6 @@
+#pragma once
+
+typedef double CGFloat;
+struct CGSize {
+  CGFloat width, height;
+};

@@ -1,0 +1,8 @@
+#pragma once
+
+#include <TargetConditionals.h>
+
+#include <math.h>
+#include <stdint.h>
+
+typedef double CFTimeInterval;
