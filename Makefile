@@ -80,9 +80,11 @@ test-aarch64-%: build/aarch64/.built
 	  --output-junit $(CURDIR)/build/aarch64/ctest-$*.xml
 	$(BIN)/python .ci/check_tests.py --emulated build/aarch64/ctest-$*.xml $(AARCH64_SETS_$*)
 
-test-metal: build/metal/.built build/metal-asan/.built
+# Where nvcc is, the kernels are compiled with it, too; tools/run_metal_kernels_on_nvidia.py runs them.
+test-metal: build/metal/.built build/metal-asan/.built $(if $(shell command -v nvcc),build/cuda/.built)
 	ctest --preset metal --parallel $(JOBS)
 	ctest --preset metal-asan --parallel $(JOBS)
+	@command -v nvcc > /dev/null || echo "nvcc is not on the PATH; the Metal kernels were NOT compiled with it"
 
 # Like the objects, what the compiler caches of them goes with `make clean`; its libc++ stays with the user.
 cross-macos: export ZIG_LOCAL_CACHE_DIR := $(CURDIR)/build/cross-macos/zig-cache
