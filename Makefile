@@ -27,11 +27,12 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 # pyproject.toml says which tools in which versions.
 BUILD_TOOLS := $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ') "cmake>=3.24" ninja
 CROSS_TOOLS := $(shell sed -n 's/^cross = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ')
+MLX_TOOLS := $(shell sed -n 's/^mlx\(-build\)* = \[\(.*\)\]$$/\2/p' pyproject.toml | tr ',' ' ')
 FORMAT_TOOLS := $(shell sed -n 's/^format = \[\(.*\)\]$$/\1/p' pyproject.toml | tr ',' ' ')
 
 # Folders too, so that a file that is removed counts as a change.
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
-  $(shell find csrc python third_party \( -name __pycache__ -prune \) -o \( -type f -o -type d \) -print)
+  $(shell find csrc metal python third_party \( -name __pycache__ -prune \) -o \( -type f -o -type d \) -print)
 CXX_FILES = $(shell find csrc metal python/src tests/cpp tests/metal benchmarks examples -name '*.cpp' -o -name '*.h' 2>/dev/null)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -145,6 +146,8 @@ $(VENV)/bin/python:
 
 $(VENV)/.tools: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python $(PIP_INSTALL) $(BUILD_TOOLS)
+	@$(BIN)/python $(PIP_INSTALL) $(MLX_TOOLS) || \
+	  echo "MLX: no wheel for this system; its extension is NOT built, and its tests will fail"
 	@touch $@
 
 $(VENV)/.cross-tools: $(VENV)/.tools
