@@ -37,7 +37,7 @@ class MetalMemory {
   MemoryPool::Buffer allocate_shared(size_t bytes, const MemoryUse& use);
   static MetalView view(const MemoryPool::Buffer& buffer) { return {static_cast<MTL::Buffer*>(buffer.data()), 0}; }
 
-  // Whether the device can read memory of the host that begins there without a copy: its pages are nobody else's.
+  // Whether the device can read memory of the host that begins there without a copy: it begins with a page.
   bool can_bind(const void* begin, size_t bytes) const;
   // A buffer over whole pages of the host's memory around `bytes`, and where they begin in it; no buffer if the device
   // cannot read them there. The pages must stay while the buffer is in use.

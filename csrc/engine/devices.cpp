@@ -12,23 +12,29 @@
 #include "base/thread_pool.h"
 #include "engine/device_speed.h"
 #include "engine/engine_builder.h"
+#include "metal/metal_backend.h"
 
 namespace tritium {
 namespace {
 
 constexpr DeviceKind kBestFirst[] = {DeviceKind::kMlx, DeviceKind::kMetal, DeviceKind::kCpu};
 
-std::unique_ptr<InferenceBackend> make_cpu_backend(const EngineOptions& options, std::shared_ptr<MemoryPool> pool) {
-  const int threads = options.threads == 0 ? default_thread_count() : options.threads;
-  return std::make_unique<CpuBackend>(threads, select_kernel_set(), std::move(pool), options.cache,
+int thread_count(const EngineOptions& options) {
+  return options.threads == 0 ? default_thread_count() : options.threads;
+}
+
+std::unique_ptr<InferenceBackend> make_cpu(const EngineOptions& options, std::shared_ptr<MemoryPool> pool) {
+  return std::make_unique<CpuBackend>(thread_count(options), select_kernel_set(), std::move(pool), options.cache,
                                       CustomOperators(options.custom_operators));
 }
 
-BackendProvider absent(DeviceKind kind, std::string why) {
-  return {[kind, why] { return DeviceCandidate{kind, why, {}, {}}; },
-          [kind, why](const EngineOptions&, const std::shared_ptr<MemoryPool>&) -> std::unique_ptr<InferenceBackend> {
-            throw DeviceError(concat("[device] ", device_name(kind), " is ", why));
-          }};
+std::unique_ptr<InferenceBackend> make_metal(const EngineOptions& options, std::shared_ptr<MemoryPool> pool) {
+  return make_metal_backend({thread_count(options), options.cache}, std::move(pool),
+                            CustomOperators(options.custom_operators));
+}
+
+std::unique_ptr<InferenceBackend> no_mlx(const EngineOptions&, std::shared_ptr<MemoryPool>) {
+  throw DeviceError("[device] mlx is not in this build");
 }
 
 class Registry {
@@ -67,9 +73,9 @@ class Registry {
   std::mutex in_use_;
   std::map<DeviceKind, double> seconds_;
   std::map<DeviceKind, BackendProvider> providers_ = {
-      {DeviceKind::kMlx, absent(DeviceKind::kMlx, "not in this build")},
-      {DeviceKind::kMetal, absent(DeviceKind::kMetal, "not in this build")},
-      {DeviceKind::kCpu, {[] { return DeviceCandidate{DeviceKind::kCpu, {}, {}, {}}; }, make_cpu_backend}},
+      {DeviceKind::kMlx, {[] { return DeviceCandidate{DeviceKind::kMlx, "not in this build", {}, {}}; }, no_mlx}},
+      {DeviceKind::kMetal, {[] { return DeviceCandidate{DeviceKind::kMetal, metal_missing(), {}, {}}; }, make_metal}},
+      {DeviceKind::kCpu, {[] { return DeviceCandidate{DeviceKind::kCpu, {}, {}, {}}; }, make_cpu}},
   };
 };
 

@@ -235,8 +235,10 @@ class PythonBackend final : public InferenceBackend {
     BatchOutput result;
     int64_t rows = 0;
     for (const SequenceInput& input : batch.sequences) rows += rows_of_logits(input);
+    float* logits = nullptr;
     if (rows > 0) {
-      result.logits = pool_->allocate(static_cast<size_t>(rows * vocab) * sizeof(float), kOutputMemory);
+      result.logits.push_back(pool_->allocate(static_cast<size_t>(rows * vocab) * sizeof(float), kOutputMemory));
+      logits = result.logits[0].as<float>();
     }
     with_python([&] {
       py::list fed;
@@ -247,7 +249,6 @@ class PythonBackend final : public InferenceBackend {
       }
       const py::object& past = static_cast<PythonCache&>(cache).object();
       const auto outputs = call_method(model.object(), "execute_batch", py::make_tuple(past, fed)).cast<py::list>();
-      float* logits = result.logits.as<float>();
       for (size_t i = 0; i < batch.sequences.size(); ++i) {
         result.sequences.push_back(take_output(batch.sequences[i], outputs[i], vocab, logits));
         logits += rows_of_logits(batch.sequences[i]) * vocab;

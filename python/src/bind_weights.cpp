@@ -48,7 +48,7 @@ py::object floats(const std::vector<float>& values, const Weights& owner) {
 
 py::array_t<uint32_t> panels(const TernaryView& ternary) {
   const PackedMatrix& matrix = *ternary.matrix;
-  const int64_t steps = kernels::padded_columns(matrix.group_columns()) / kernels::kStepColumns;
+  const int64_t steps = kernels::padded_columns(matrix.columns / matrix.groups) / kernels::kStepColumns;
   return view(reinterpret_cast<const uint32_t*>(matrix.panels),
               {matrix.groups, kernels::panel_count(matrix.rows), steps, kernels::kPanelRows}, ternary.owner);
 }

@@ -114,6 +114,8 @@ class Round:
 def run_bench(
     source: str | Path | Geometry | None = None,
     *,
+    device: str = "auto",
+    fallback: bool = False,
     threads: int | None = None,
     optimization_level: str = "basic",
     ternary_format: str = "auto",
@@ -135,9 +137,10 @@ def run_bench(
     A round feeds `batch` prompts of `prompt` random tokens together and generates `generate` tokens
     for each greedily, one by one. The limits are measured before the first round and after each.
     `depth` also decodes as many tokens at the end of a context of `depth` tokens. `kernels` names
-    the kernel set, as TRITIUM_KERNELS does; `optimization_level`, `ternary_format`, `kv_dtype` and
-    `head` are those of `LLM`. `embeddings` are those of a Geometry, see `make_model`. `plot` draws
-    a roofline into that image file. `report` is told what is being done.
+    the kernel set, as TRITIUM_KERNELS does; `device`, `fallback`, `optimization_level`,
+    `ternary_format`, `kv_dtype` and `head` are those of `LLM`. `embeddings` are those of a
+    Geometry, see `make_model`. `plot` draws a roofline into that image file. `report` is told what
+    is being done.
     """
     _check(prompt=(prompt, 1), generate=(generate, 2), rounds=(rounds, 1), batch=(batch, 1))
     if depth is not None:
@@ -146,6 +149,8 @@ def run_bench(
         load_pyplot()
     with _kernel_set(kernels):
         engine = InferenceEngine(
+            device,
+            fallback=fallback,
             threads=threads,
             optimization_level=optimization_level,
             ternary_format=ternary_format,

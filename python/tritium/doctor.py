@@ -45,11 +45,15 @@ class Report:
     """What the doctor found."""
 
     version: str
+    devices: list[dict[str, Any]]
+    """name (str), available (bool) and detail (str) of each kind: what it is, or why it is not
+    here.
+    """
     cpu_features: list[str]
     kernel_sets: list[dict[str, Any]]
     """name (str), supported (bool), selected (bool) of each set in this build, best first."""
     selected: str | None
-    """The kernel set in use; None if none could be selected."""
+    """The kernel set in use, or that of another device; None if none could be selected."""
     model: str | None
     """The model that was run; None if it could not be loaded."""
     chat: str | None = None
@@ -88,19 +92,21 @@ class GoldenCase:
         return self.margins[position] > CLEAR_MARGIN * self.logit_std[position]
 
 
-def examine(source: str | Path | None = None) -> Report:
+def examine(
+    source: str | Path | None = None, device: str = "auto", *, fallback: bool = False
+) -> Report:
     """Check every supported kernel set, then a model against the golden answers beside it.
 
-    source: a model; default the bundled one. What goes wrong becomes a failed check. A model
-    without a `golden.json` beside it is run, but nothing is known of its answers: compare its
-    perplexity with what the reference gives.
+    source: a model; default the bundled one. device, fallback: where the model runs, as in `LLM`.
+    What goes wrong becomes a failed check. A model without a `golden.json` beside it is run, but
+    nothing is known of its answers: compare its perplexity with what the reference gives.
     """
     sets = _core.kernel_sets()
     checks = [check_kernel_set(s) for s in sets if s.supported]
     selected, model, chat, found = None, None, None, None
     try:
-        selected = InferenceEngine().kernel_set
-        with LLM(source, max_sequences=1) as llm:
+        selected = InferenceEngine(device, fallback=fallback).kernel_set
+        with LLM(source, device, fallback=fallback, max_sequences=1) as llm:
             model = llm.model.name
             golden = llm.model.folder / "golden.json"
             if source is None or golden.is_file():
@@ -115,6 +121,10 @@ def examine(source: str | Path | None = None) -> Report:
         checks.append(Check(step, False, f"{type(error).__name__}: {error}"))
     return Report(
         version=_core.__version__,
+        devices=[
+            {"name": d.name, "available": d.is_available, "detail": d.missing or d.detail}
+            for d in _core.devices()
+        ],
         cpu_features=_core.cpu_features(),
         kernel_sets=[
             {"name": s.name, "supported": s.supported, "selected": s.name == selected} for s in sets

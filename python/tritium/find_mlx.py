@@ -33,6 +33,10 @@ def look_for_mlx() -> tuple[str, str, str]:
     if version < OLDEST_MLX:
         oldest = ".".join(map(str, OLDEST_MLX))
         return f"here as {mx.__version__}, and at least {oldest} is needed", "", ""
+    try:
+        importlib.import_module("tritium.mlx")
+    except DeviceError as error:
+        return f"here as {mx.__version__}: {str(error).removeprefix('[mlx] ')}", "", ""
     if mx.default_device() == mx.cpu:
         return "", "without a GPU here", f"MLX {mx.__version__} on the CPU"
     name = mx.device_info().get("device_name", "GPU")

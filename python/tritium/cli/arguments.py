@@ -67,14 +67,26 @@ def _variable(flags: tuple[str, ...]) -> str:
 def add_model_options(
     parser: argparse.ArgumentParser, *, context: str = "tokens of prompt and answer together"
 ) -> None:
-    """-m, -c, -t, --device and the options of plans: what runs, and on what. `context` says what
-    -c means.
+    """-m, -c, -t, --device, --fallback and the options of plans: what runs, and on what. `context`
+    says what -c means.
     """
     add_model_option(parser)
     add_option(parser, "-c", "--ctx-size", type=int, help=context)
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
-    add_option(parser, "--device", default="auto", metavar="NAME", help="auto or cpu")
+    add_device_options(parser)
     add_plan_options(parser)
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """--device, --fallback."""
+    add_option(
+        parser,
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where it runs: auto, cpu, metal or mlx",
+    )
+    add_switch(parser, "--fallback", help="let the CPU run what the device cannot")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:

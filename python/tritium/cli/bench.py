@@ -8,7 +8,13 @@ import sys
 
 from ..bench import BenchResult, find_geometry, run_bench
 from ..synthetic import EMBEDDINGS, GEOMETRIES
-from .arguments import add_model_option, add_option, add_plan_options, add_switch
+from .arguments import (
+    add_device_options,
+    add_model_option,
+    add_option,
+    add_plan_options,
+    add_switch,
+)
 
 SUMMARY = "measure a model's speed beside the limits of this machine"
 DESCRIPTION = """\
@@ -26,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"random weights of a published size instead: {', '.join(GEOMETRIES)}",
     )
     add_option(parser, "-t", "--threads", type=int, help="threads (default: performance cores)")
+    add_device_options(parser)
     add_plan_options(parser)
     add_option(parser, "--prompt", type=int, default=128, help="tokens of the prompt")
     add_option(parser, "--generate", type=int, default=64, help="tokens to generate")
@@ -53,6 +60,8 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.parser.error("--head-weights needs --synthetic")
     result = run_bench(
         arguments.model if arguments.synthetic is None else find_geometry(arguments.synthetic),
+        device=arguments.device,
+        fallback=arguments.fallback,
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
         ternary_format=arguments.ternary_format,

@@ -7,7 +7,7 @@ import json
 
 from ..doctor import Report, examine
 from ..model import DEMO
-from .arguments import add_model_option, add_switch
+from .arguments import add_device_options, add_model_option, add_switch
 
 SUMMARY = "check that this installation computes right"
 DESCRIPTION = """\
@@ -19,11 +19,12 @@ differs. The perplexity of a bundled text is printed too: compare it with that o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_option(parser)
+    add_device_options(parser)
     add_switch(parser, "--json", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    report = examine(arguments.model)
+    report = examine(arguments.model, arguments.device, fallback=arguments.fallback)
     print(json.dumps(report.as_dict(), indent=2) if arguments.json else as_text(report))
     return 0 if report.ok else 1
 
@@ -33,6 +34,7 @@ def as_text(report: Report) -> str:
     failed = sum(not check.ok for check in report.checks)
     rows = [
         ("version", report.version),
+        ("devices", "; ".join(map(_describe_device, report.devices))),
         ("CPU features", ", ".join(report.cpu_features) or "none that a kernel set needs"),
         ("kernel sets", ", ".join(map(_describe_set, report.kernel_sets))),
         ("model", report.model or "could not be run"),
@@ -56,6 +58,13 @@ def as_text(report: Report) -> str:
             "all is well" if report.ok else f"{failed} of {len(report.checks)} checks failed",
         ]
     )
+
+
+def _describe_device(entry: dict[str, object]) -> str:
+    name, detail = entry["name"], entry["detail"]
+    if entry["available"]:
+        return f"{name} ({detail})" if detail else str(name)
+    return f"{name} is {detail}"
 
 
 def _describe_set(entry: dict[str, object]) -> str:

@@ -33,6 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     with LLM(
         arguments.model,
         arguments.device,
+        fallback=arguments.fallback,
         context_size=arguments.ctx_size,
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,

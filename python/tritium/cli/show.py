@@ -26,6 +26,7 @@ def execute(arguments: argparse.Namespace) -> int:
     model = as_language_model(load(arguments.model))
     engine = InferenceEngine(
         arguments.device,
+        fallback=arguments.fallback,
         threads=arguments.threads,
         optimization_level=arguments.optimization_level,
         ternary_format=arguments.ternary_format,

@@ -417,6 +417,7 @@ void CommandEncoder::set_encoder_label(String* label) {
 void ComputeEncoder::set_pipeline(PipelineState* pipeline) {
   if (!is_open("setComputePipelineState")) return;
   if (!pipeline) return refuse("setComputePipelineState without one");
+  if (!is_of_device("setComputePipelineState", pipeline)) return;
   commands_->use(pipeline);
   next_.pipeline = pipeline;
 }
@@ -428,6 +429,7 @@ void ComputeEncoder::set_buffer(Buffer* buffer, unsigned long offset, unsigned l
     next_.bindings.erase(index);
     return;
   }
+  if (!is_of_device("setBuffer", buffer)) return;
   commands_->use(buffer);
   next_.bindings[index] = {buffer, 0, {}};
   set_buffer_offset(offset, index);
@@ -538,6 +540,7 @@ void BlitEncoder::copy(Buffer* from, unsigned long from_offset, Buffer* to, unsi
                        unsigned long bytes) {
   if (!is_possible("copyFromBuffer", from, from_offset, bytes)) return;
   if (!is_possible("copyFromBuffer, to a buffer,", to, to_offset, bytes)) return;
+  if (!is_of_device("copyFromBuffer", from) || !is_of_device("copyFromBuffer", to)) return;
   if (from == to && from_offset < to_offset + bytes && to_offset < from_offset + bytes) {
     return refuse("copyFromBuffer between ranges that overlap");
   }
@@ -548,6 +551,7 @@ void BlitEncoder::copy(Buffer* from, unsigned long from_offset, Buffer* to, unsi
 
 void BlitEncoder::fill(Buffer* buffer, NS::Range range, unsigned char value) {
   if (!is_possible("fillBuffer", buffer, range.location, range.length)) return;
+  if (!is_of_device("fillBuffer", buffer)) return;
   commands_->use(buffer);
   pass_->commands.push_back(Fill{buffer, range.location, range.length, value});
 }

@@ -213,6 +213,13 @@ class CommandEncoder : public Labeled {
 
  protected:
   bool is_open(const char* what);
+  // Whether the buffer or pipeline is one of the command buffer's device.
+  template <class T>
+  bool is_of_device(const char* what, const T* object) {
+    if (object->device() == commands_->device()) return true;
+    refuse(std::string(what) + ": " + object->is_a()->name + " of another device");
+    return false;
+  }
   void refuse(const std::string& what) { commands_->refuse(what); }
 
   const Ref<CommandBuffer> commands_;

@@ -123,6 +123,26 @@ TEST_F(Encoding, FindsAnOffsetOfConstantsThatOnlyAppleGpusTake) {
   }
 }
 
+TEST_F(Encoding, FindsWhatBelongsToAnotherDevice) {
+  fake_metal::configure({.devices = {{}, {}}});
+  Addition addition;
+  const auto all = NS::TransferPtr(MTL::CopyAllDevices());
+  Gpu other(NS::RetainPtr(all->object<MTL::Device>(1)));
+  const auto pipeline = other.pipeline(other.function("elementwise", "add"));
+  const auto buffer = other.buffer(std::vector<float>(kCount));
+  addition.encoder->setComputePipelineState(pipeline.get());
+  EXPECT_EQ(fault(), "setComputePipelineState: MTLComputePipelineState of another device");
+  addition.encoder->setBuffer(buffer.get(), 0, 2);
+  EXPECT_EQ(fault(), "setBuffer: MTLBuffer of another device");
+  EXPECT_EQ(addition.finish(), MTL::CommandBufferStatusError);
+  MTL::BlitCommandEncoder* encoder = addition.gpu.queue->commandBuffer()->blitCommandEncoder();
+  encoder->copyFromBuffer(buffer.get(), 0, addition.x.get(), 0, 4);
+  EXPECT_EQ(fault(), "copyFromBuffer: MTLBuffer of another device");
+  encoder->fillBuffer(buffer.get(), NS::Range(0, 4), 0);
+  EXPECT_EQ(fault(), "fillBuffer: MTLBuffer of another device");
+  encoder->endEncoding();
+}
+
 TEST_F(Encoding, FindsEncodingAfterItsEnd) {
   Addition addition;
   addition.encoder->endEncoding();

@@ -119,6 +119,13 @@ TEST_F(Libraries, TakeFunctionConstantsOfTheirType) {
   EXPECT_NE(fault().find("function constants of MTLDataType 6 are not in this runtime"), std::string::npos);
 }
 
+TEST_F(Libraries, KnowConstantsThatAFunctionOfAKernelReads) {
+  Gpu gpu;
+  NS::Error* error = nullptr;
+  EXPECT_EQ(gpu.pipeline(gpu.function("ternary_gemv", "ternary_gemv"), &error).get(), nullptr);
+  EXPECT_EQ(fault(), "[ternary_gemv] the function constant HAS_BIAS has no value");
+}
+
 TEST_F(Libraries, HavePipelinesWithLimits) {
   fake_metal::configure({.max_threads = {{"rope", 64}}});
   Gpu gpu;

@@ -174,13 +174,17 @@ TEST_F(Running, LosesADevice) {
 }
 
 TEST_F(Running, FailsAsATestAsks) {
-  fake_metal::configure(
-      {.devices = {{.failing_command_buffer = 1, .command_buffer_error = MTL::CommandBufferErrorOutOfMemory}}});
+  fake_metal::configure({.devices = {{.failing_command_buffer = 1,
+                                      .failing_command_buffers = 1,
+                                      .command_buffer_error = MTL::CommandBufferErrorOutOfMemory}}});
   Gpu gpu;
-  MTL::CommandBuffer* commands = filling(gpu, gpu.buffer(4), 1);
-  commands->commit();
-  commands->waitUntilCompleted();
-  EXPECT_EQ(commands->error()->code(), static_cast<long>(MTL::CommandBufferErrorOutOfMemory));
+  for (const bool fails : {true, false}) {
+    MTL::CommandBuffer* commands = filling(gpu, gpu.buffer(4), 1);
+    commands->commit();
+    commands->waitUntilCompleted();
+    EXPECT_EQ(commands->error() ? commands->error()->code() : 0,
+              fails ? static_cast<long>(MTL::CommandBufferErrorOutOfMemory) : 0);
+  }
 }
 
 TEST_F(Running, KeepsWhatACommandBufferUses) {

@@ -146,7 +146,7 @@ class Ref {
   T* object_ = nullptr;
 };
 
-// Objects of NSAutoreleasePool; messages of a thread's own have one each.
+// Of the thread that makes it.
 class AutoreleasePool : public Object {
  public:
   AutoreleasePool();
