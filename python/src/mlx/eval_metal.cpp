@@ -1,11 +1,11 @@
+#include <mlx/allocator.h>
+#include <mlx/backend/metal/device.h>
 #include <string>
 
+#include "backend/ternary_product.h"
 #include "base/error.h"
-#include "kernels/kernel_set.h"
 #include "metal/metal_sources.h"
 #include "metal/ternary_dispatch.h"
-#include "mlx/allocator.h"
-#include "mlx/backend/metal/device.h"
 #include "ternary_matmul.h"
 
 namespace tritium::mlx_extension {
