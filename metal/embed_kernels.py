@@ -13,7 +13,7 @@ from inline_includes import lines_of
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    print('#include "metal/metal_library.h"\n\nnamespace tritium {\n')
+    print('#include "metal/metal_sources.h"\n\nnamespace tritium {\n')
     print("const MetalSource kMetalSources[] = {")
     for path in sorted(folder.glob("*.metal")):
         text = "\n".join(lines_of(path, folder, set())) + "\n"

@@ -1,22 +1,14 @@
 // The libraries of kernels: compiled when the package was made, or here from the embedded sources.
 #pragma once
 
-#include <cstddef>
 #include <map>
 #include <memory>
 #include <string_view>
 
 #include "metal/metal_device.h"
+#include "metal/metal_sources.h"
 
 namespace tritium {
-
-// A file of metal/kernels with what it includes; embed_kernels.py writes them.
-struct MetalSource {
-  const char* name;
-  const char* text;
-};
-extern const MetalSource kMetalSources[];
-extern const size_t kMetalSourceCount;
 
 class MetalLibrary {
  public:

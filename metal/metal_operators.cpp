@@ -6,26 +6,20 @@
 #include <string>
 
 #include "base/error.h"
-#include "metal/kernels/arguments.h"
+#include "metal/ternary_dispatch.h"
 
 namespace tritium {
 namespace {
 
 constexpr int64_t kElementThreads = 256;  // of kernels with a thread for each element
-constexpr int64_t kRowThreads = 256;      // of kernels whose threadgroup is a row, at most
 constexpr int64_t kTopKThreads = 256;
 constexpr int64_t kDenseSimdgroups = 4;  // each has 8 rows
 constexpr int64_t kTileSimdgroups = 8;   // of a tile of attention, each with 4 queries at a time
 constexpr int64_t kTileQueries = 4 * kTileSimdgroups;
-// Tokens up to which each reads the ternary matrix by itself, and up to which tiles of 8 tokens do.
-constexpr int64_t kGemvTokens = 3;
-constexpr int64_t kSmallGemmTokens = 16;
 // What parts of the attention of single tokens take at most, unless one token's take more.
 constexpr int64_t kPartsBytes = int64_t{32} << 20;
 constexpr int64_t kMaxHeadDim = 256;
 constexpr int64_t kMaxGroup = 32;  // query heads of a KV head: simdgroups of a threadgroup
-
-int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 constexpr uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 
@@ -60,8 +54,6 @@ constexpr ElementKernels kDenseMatmul = {"dense_matmul_f32", "dense_matmul_f16",
 constexpr ElementKernels kDenseMatmul4 = {"dense_matmul_f32_4", "dense_matmul_f16_4", "dense_matmul_bf16_4"};
 
 int64_t width(const MetalPass& pass, PlanValueId value) { return pass.plan.values[value].width; }
-
-int64_t row_threads(int64_t columns) { return std::min(kRowThreads, parts_of(columns, 32) * 32); }
 
 RowArguments row_arguments(const PlanValue& value, float eps) {
   return {u32(value.width), u32(value.padded_width()), eps};
@@ -135,30 +127,21 @@ void encode(MetalEncoder& encoder, const MetalPass& pass, const Step& step, cons
   const ActivationFunction activation = matmul.activation ? function_of(*matmul.activation) : kIdentity;
   for (size_t i = 0; i < matmul.weights.size(); ++i) {
     const MetalTernary& matrix = pass.weights.ternary[matmul.weights[i]];
-    const int64_t panels = parts_of(matrix.rows, kPanelRows);
     const int64_t columns = parts_of(matrix.columns / matrix.groups, kStepColumns) * kStepColumns;
-    TernaryArguments arguments{.rows = u32(matrix.rows),
-                               .tokens = u32(tokens),
-                               .groups = u32(matrix.groups),
-                               .group_columns = u32(columns),
-                               .row_scales = matrix.row_scales,
-                               .divides = matrix.divides,
-                               .splits = u32(std::max<int64_t>(kGemvSimdgroups / matrix.groups, 1))};
-    const auto multiply = [&](const char* kernel, MetalEncoder::Grid grid, int64_t simdgroups) {
-      encoder.run(MetalKernel(kernel)
-                      .with(MetalConstant::kHasBias, matrix.bias.buffer != nullptr)
-                      .with(MetalConstant::kHasResidual, matmul.adds_residual)
-                      .with(MetalConstant::kActivation, activation),
-                  grid, 32 * simdgroups, matrix.panels, x.q, x.absmax, matrix.scales, matrix.bias, residual,
-                  pass.view(step.outputs[i]), arguments);
-    };
-    if (tokens <= kGemvTokens || columns > kMaxGemmColumns || !pass.has_matrices) {
-      multiply("ternary_gemv", {panels, tokens}, kGemvSimdgroups);
-    } else if (tokens <= kSmallGemmTokens) {
-      multiply("ternary_gemm_8", {parts_of(panels, kGemmSimdgroups), parts_of(tokens, 8)}, kGemmSimdgroups);
-    } else {
-      multiply("ternary_gemm_32", {parts_of(panels, kGemmSimdgroups), parts_of(tokens, 32)}, kGemmSimdgroups);
-    }
+    const TernaryArguments arguments{.rows = u32(matrix.rows),
+                                     .tokens = u32(tokens),
+                                     .groups = u32(matrix.groups),
+                                     .group_columns = u32(columns),
+                                     .row_scales = matrix.row_scales,
+                                     .divides = matrix.divides,
+                                     .splits = ternary_splits(matrix.groups)};
+    const TernaryDispatch dispatch = ternary_dispatch(arguments, pass.has_matrices);
+    encoder.run(MetalKernel(dispatch.kernel)
+                    .with(MetalConstant::kHasBias, matrix.bias.buffer != nullptr)
+                    .with(MetalConstant::kHasResidual, matmul.adds_residual)
+                    .with(MetalConstant::kActivation, activation),
+                {dispatch.width, dispatch.height}, 32 * dispatch.simdgroups, matrix.panels, x.q, x.absmax,
+                matrix.scales, matrix.bias, residual, pass.view(step.outputs[i]), arguments);
   }
 }
 

@@ -23,6 +23,8 @@ ALLOWED["metal"] = {"base", "memory", "model", "plan", "backend", "metal"}
 # One file that may use one more folder: all of it, or one header.
 EXCEPTIONS = {
     ("python/src/bind_kernels.cpp", "kernels"): None,
+    ("python/src/mlx/eval_cpu.cpp", "kernels"): "csrc/kernels/dispatch.h",
+    ("python/src/mlx/eval_metal.cpp", "metal"): None,
     ("csrc/engine/engine_builder.cpp", "metal"): "metal/metal_backend.h",
 }
 

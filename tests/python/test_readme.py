@@ -22,6 +22,7 @@ NAMES = (
     "model_files.md",
     "engine.md",
     "batching.md",
+    "mlx.md",
 )
 PAGES = [README, *(ROOT / "docs" / name for name in NAMES)]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

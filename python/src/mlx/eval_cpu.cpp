@@ -1,3 +1,5 @@
+#include <mlx/allocator.h>
+#include <mlx/backend/cpu/encoder.h>
 #include <mutex>
 
 #include "backend/select_kernels.h"
@@ -5,8 +7,6 @@
 #include "base/float_environment.h"
 #include "base/thread_pool.h"
 #include "kernels/dispatch.h"
-#include "mlx/allocator.h"
-#include "mlx/backend/cpu/encoder.h"
 #include "ternary_matmul.h"
 
 namespace tritium::mlx_extension {

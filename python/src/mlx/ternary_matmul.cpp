@@ -1,12 +1,12 @@
 #include "ternary_matmul.h"
 
+#include <mlx/ops.h>
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
 
+#include "backend/ternary_product.h"
 #include "base/error.h"
-#include "kernels/kernel_set.h"
-#include "mlx/ops.h"
 
 namespace tritium::mlx_extension {
 namespace {

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "mlx/primitives.h"
-#include "mlx/utils.h"
+#include <mlx/primitives.h>
+#include <mlx/utils.h>
 
 namespace tritium::mlx_extension {
 

@@ -56,8 +56,9 @@ def ternary_matmul(
         )
     stream = mx.default_device() if stream is None else stream
     device = stream.device if isinstance(stream, mx.Stream) else stream
-    kernels = extension is not None and runs_on(device) == "kernels"
-    multiply = extension.ternary_matmul if kernels else portable.ternary_matmul
+    multiply = portable.ternary_matmul
+    if runs_on(device) == "kernels" and (device == mx.cpu or _suits_metal(panels, x.shape[-1])):
+        multiply = extension.ternary_matmul
     y = multiply(
         x.astype(mx.float32, stream=stream),
         panels,
@@ -105,6 +106,12 @@ def _check(
         raise BatchProcessingError(
             f"[mlx] bias must be float32 {(outputs,)}, got {_described(bias)}"
         )
+
+
+def _suits_metal(panels: mx.array, inputs: int) -> bool:
+    """Whether no group of the inputs ends within a word; a matrix of one group may."""
+    groups, _, words, _ = panels.shape
+    return groups == 1 or groups * words * COLUMNS == inputs
 
 
 def _described(array: mx.array) -> str:
