@@ -31,6 +31,26 @@ namespace {
 constexpr const char* kFormat = "2bit";
 constexpr int64_t kCacheStep = 256;  // positions by which tritium.mlx.kv_cache lets keys and values grow
 
+// Memory that MLX allocates: the pool counts it and has none of it.
+class MemoryOfMlx final : public MemorySource {
+ public:
+  void* allocate(size_t, const MemoryUse&) override { return this; }
+  void free(void*, size_t) noexcept override {}
+};
+
+constexpr MemoryUse kCountedCache{kCacheMemory.name, false, false};
+
+MemoryPool::Buffer count(MemoryPool& pool, int64_t bytes, const MemoryUse& use) {
+  return pool.allocate(static_cast<size_t>(bytes), use, std::make_shared<MemoryOfMlx>());
+}
+
+int64_t bytes_of_position(const ModelConfig& config) {  // a key and a value of each layer and head, in float16
+  return config.layers * config.kv_heads * config.head_dim * 2 * 2;
+}
+
+// Positions that there is room for where `tokens` are kept.
+int64_t positions_for(int64_t tokens) { return (tokens + kCacheStep - 1) / kCacheStep * kCacheStep; }
+
 using SharedObject = std::shared_ptr<py::object>;
 
 SharedObject share(py::object object) { return share_with_threads(std::make_unique<py::object>(std::move(object))); }
@@ -54,51 +74,57 @@ py::object call_method(const py::object& object, const char* name, const py::tup
 
 class PythonModel final : public PreparedModel {
  public:
-  PythonModel(std::shared_ptr<const Model> model, ExecutionPlan plan, SharedObject object)
-      : model_(std::move(model)), name_(model_->name()), plan_(std::move(plan)), object_(std::move(object)) {}
+  PythonModel(std::shared_ptr<const Model> model, ExecutionPlan plan, SharedObject object, MemoryPool::Buffer counted)
+      : model_(std::move(model)),
+        name_(model_->name()),
+        plan_(std::move(plan)),
+        object_(std::move(object)),
+        counted_(std::move(counted)) {}
 
   const Model& model() const override { return *model_; }
   const ExecutionPlan& plan() const override { return plan_; }
   HeadStatistics head_statistics() const override { return {}; }
   const py::object& object() const { return *object_; }
-  ModelMemory memory() const {
-    return {name_, static_cast<size_t>(plan_.memory.weights), 0, static_cast<size_t>(plan_.memory.arena)};
-  }
+  ModelMemory memory() const { return {name_, counted_.size(), 0, static_cast<size_t>(plan_.memory.arena)}; }
 
  private:
   std::shared_ptr<const Model> model_;
   std::string name_;  // of the model, whether it is still there or not
   ExecutionPlan plan_;
   SharedObject object_;
+  MemoryPool::Buffer counted_;
 };
 
 // Lengths are kept here, keys and values by the object, which learns where a sequence stands when tokens are fed.
 class PythonCache final : public KVCache {
  public:
-  PythonCache(SharedObject object, int64_t max_tokens) : object_(std::move(object)), max_tokens_(max_tokens) {}
+  PythonCache(SharedObject object, const PlanOptions& options, const ModelConfig& config,
+              std::shared_ptr<MemoryPool> pool)
+      : object_(std::move(object)),
+        max_tokens_(options.context_size),
+        bytes_of_position_(bytes_of_position(config)),
+        pool_(std::move(pool)) {}
 
   SequenceId create() override {
-    lengths_[next_id_] = 0;
+    sequences_[next_id_] = {};
     return next_id_++;
   }
 
   SequenceId fork(SequenceId sequence) override {
-    const int64_t past = length(sequence);
+    Sequence copy;
+    make_room(copy, find(sequence).length);
+    copy.length = find(sequence).length;
     with_python([&] { call_method(*object_, "fork", py::make_tuple(sequence, next_id_)); });
-    lengths_[next_id_] = past;
+    sequences_[next_id_] = std::move(copy);
     return next_id_++;
   }
 
   void free(SequenceId sequence) override {
-    if (lengths_.erase(sequence) == 0) return;
+    if (sequences_.erase(sequence) == 0) return;
     with_python([&] { call_method(*object_, "free", py::make_tuple(sequence)); });
   }
 
-  int64_t length(SequenceId sequence) const override {
-    const auto found = lengths_.find(sequence);
-    if (found != lengths_.end()) return found->second;
-    throw BatchProcessingError(concat("[cache] sequence ", sequence, " is not open; ", lengths_.size(), " are"));
-  }
+  int64_t length(SequenceId sequence) const override { return find(sequence).length; }
 
   void append(SequenceId sequence, int64_t tokens) override {
     const int64_t before = length(sequence);
@@ -106,7 +132,8 @@ class PythonCache final : public KVCache {
       throw BatchProcessingError(
           concat("[cache] ", before, " + ", tokens, " tokens do not fit the context of ", max_tokens_));
     }
-    lengths_[sequence] = before + tokens;
+    make_room(sequences_[sequence], before + tokens);
+    sequences_[sequence].length = before + tokens;
   }
 
   void truncate(SequenceId sequence, int64_t shorter) override {
@@ -114,16 +141,37 @@ class PythonCache final : public KVCache {
     if (shorter < 0 || shorter > before) {
       throw BatchProcessingError(concat("[cache] cannot truncate a sequence of ", before, " tokens to ", shorter));
     }
-    lengths_[sequence] = shorter;
+    sequences_[sequence].length = shorter;
   }
 
   int64_t max_tokens() const override { return max_tokens_; }
   const py::object& object() const { return *object_; }
 
  private:
+  struct Sequence {
+    int64_t length = 0;
+    int64_t capacity = 0;  // positions
+    MemoryPool::Buffer counted;
+  };
+
+  const Sequence& find(SequenceId sequence) const {
+    const auto found = sequences_.find(sequence);
+    if (found != sequences_.end()) return found->second;
+    throw BatchProcessingError(concat("[cache] sequence ", sequence, " is not open; ", sequences_.size(), " are"));
+  }
+
+  void make_room(Sequence& sequence, int64_t tokens) {
+    const int64_t capacity = positions_for(tokens);
+    if (capacity <= sequence.capacity) return;
+    sequence.counted = count(*pool_, capacity * bytes_of_position_, kCountedCache);
+    sequence.capacity = capacity;
+  }
+
   SharedObject object_;
-  int64_t max_tokens_;
-  std::map<SequenceId, int64_t> lengths_;
+  const int64_t max_tokens_;
+  const int64_t bytes_of_position_;
+  std::shared_ptr<MemoryPool> pool_;
+  std::map<SequenceId, Sequence> sequences_;
   SequenceId next_id_ = 0;
 };
 
@@ -194,9 +242,8 @@ class PythonBackend final : public InferenceBackend {
     plan.weight_bytes_per_token = weight_bytes_per_token(model, format());
     if (!model.is_language_model()) return plan;
     const ModelConfig& config = model.config();
-    const int64_t positions = (options.context_size + kCacheStep - 1) / kCacheStep * kCacheStep;
-    plan.memory.kv_cache =
-        options.max_sequences * positions * config.layers * config.kv_heads * config.head_dim * 2 * 2;
+    plan.memory.kv_cache = options.max_sequences * positions_for(options.context_size) * bytes_of_position(config);
+    plan.memory.weights += options.context_size * config.head_dim * 4;  // tables of the rotary positions
     plan.memory.outputs = plan.values[static_cast<size_t>(plan.output)].bytes(options.max_sequences);
     return plan;
   }
@@ -204,7 +251,10 @@ class PythonBackend final : public InferenceBackend {
   std::shared_ptr<PreparedModel> optimize_model(std::shared_ptr<const Model> model,
                                                 const PlanOptions& options) override {
     ExecutionPlan plan = this->plan(*model, options);
-    check_room(*model, plan.memory, 0, *pool_, 0);
+    MemoryEstimate needed = plan.memory;
+    needed.weights += packed_bytes(*model, format());  // which are copied from where they are packed
+    check_room(*model, needed, 0, *pool_, 0);
+    MemoryPool::Buffer counted = count(*pool_, plan.memory.weights, kWeightsMemory);
     std::shared_ptr<const PackedWeights> weights;
     {
       ThreadPool threads(threads_);
@@ -214,7 +264,8 @@ class PythonBackend final : public InferenceBackend {
       const py::tuple arguments = py::make_tuple(plan, ModelWeights{model, weights});
       return share(call_method(*object_, "optimize_model", arguments));
     });
-    auto prepared = std::make_shared<PythonModel>(std::move(model), std::move(plan), std::move(object));
+    auto prepared =
+        std::make_shared<PythonModel>(std::move(model), std::move(plan), std::move(object), std::move(counted));
     std::lock_guard lock(in_use_);
     std::erase_if(prepared_, [](const auto& each) { return each.expired(); });
     prepared_.push_back(prepared);
@@ -224,7 +275,7 @@ class PythonBackend final : public InferenceBackend {
   std::unique_ptr<KVCache> create_cache(const PreparedModel& prepared) override {
     const auto& model = static_cast<const PythonModel&>(prepared);
     SharedObject object = with_python([&] { return share(call_method(model.object(), "create_cache")); });
-    return std::make_unique<PythonCache>(std::move(object), model.plan().options.context_size);
+    return std::make_unique<PythonCache>(std::move(object), model.plan().options, model.model().config(), pool_);
   }
 
   BatchOutput execute_batch(PreparedModel& prepared, KVCache& cache, const Batch& batch) override {

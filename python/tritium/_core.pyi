@@ -421,8 +421,79 @@ def devices() -> list[Device]:
     finds it slower than another.
     """
 
+def register_backend(
+    device: str,
+    # why the device cannot be used, why "auto" leaves it alone, and what it is; each may be ""
+    look: Callable[[], tuple[str, str, str]],
+    # a tritium.mlx.backend.MlxBackend, or what has the same methods
+    create: Callable[[], Any],
+) -> None:
+    """Let engines of a device run their plans by an object of Python's. Both functions may be
+    called from any thread. What they raise is a DeviceError of the engine, or the TritiumError that
+    it is.
+    """
+
+class PackedTernary:
+    """A ternary matrix as it is packed: read-only arrays over the engine's memory."""
+
+    @property
+    def panels(self) -> NDArray[np.uint32]:
+        """(groups, panels of 16 rows, words of 16 columns, 16); see tritium.mlx.panels."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def scale(self) -> float:
+        """Of all rows, where there are no row_scales."""
+
+    @property
+    def divides(self) -> bool:
+        """Whether sums are divided by the scales."""
+
+    @property
+    def row_scales(self) -> NDArray[np.float32] | None:
+        """(groups, rows)."""
+
+    @property
+    def bias(self) -> NDArray[np.float32] | None:
+        """(rows,)."""
+
+class PackedDense:
+    """A matrix in floats where it lies in its file: a read-only array."""
+
+    @property
+    def data(self) -> NDArray[np.float32] | NDArray[np.uint16]:
+        """(rows, columns); a vector is one row. uint16 are the bits of the dtype."""
+
+    @property
+    def dtype(self) -> str:
+        """ "float32", "float16" or "bfloat16"."""
+
+    @property
+    def bias(self) -> NDArray[np.float32] | None: ...
+
+class PackedWeights:
+    """A model's weights, by the numbers that attributes of a plan's steps name."""
+
+    @property
+    def ternary(self) -> list[PackedTernary]: ...
+    @property
+    def dense(self) -> list[PackedDense]: ...
+
 class PlanValue:
     """What a step reads or writes, a row for each sample or token."""
+
+    @property
+    def id(self) -> int:
+        """Its number among the values of the plan."""
+
+    @property
+    def rows(self) -> str:
+        """ "tokens": one for each token or sample; "outputs": for each whose result is wanted."""
 
     @property
     def name(self) -> str: ...
@@ -451,7 +522,17 @@ class PlanStep:
 
     @property
     def kind(self) -> str:
-        """ "ternary_matmul", "softmax", ..."""
+        """ "ternary_matmul_add", "softmax", ...: the operator and what was fused into it."""
+
+    @property
+    def operator(self) -> str:
+        """ "ternary_matmul", "activation", ..."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """By their names in csrc/model/operator.h and csrc/plan/execution_plan.h. Weights are
+        numbers of the model's.
+        """
 
     @property
     def inputs(self) -> list[PlanValue]: ...
@@ -470,12 +551,20 @@ class ExecutionPlan:
         """Each step with the layer that it comes from and its values and their places."""
 
     @property
+    def input(self) -> PlanValue: ...
+    @property
+    def output(self) -> PlanValue: ...
+    @property
     def optimization_level(self) -> str:
         """ "none", "basic" or "aggressive"."""
 
     @property
     def rows_per_pass(self) -> int:
         """The most samples of a network, or tokens, that one pass takes."""
+
+    @property
+    def context_size(self) -> int:
+        """Tokens of a sequence; 1 for a network."""
 
     @property
     def fusions(self) -> list[str]:

@@ -112,10 +112,11 @@ def test_the_builder_says_every_option_of_the_engine() -> None:
         pytest.param(
             {"device": "metal"},
             tritium.DeviceError,
-            "metal is not in this build; available: .*cpu",
+            "metal is not .*; available: .*cpu",
             marks=pytest.mark.skipif(sys.platform == "darwin", reason="macOS has Metal"),
         ),
         ({"device": "tpu"}, tritium.DeviceError, "unknown device 'tpu'; known are cpu"),
+        ({"device": "abacus"}, tritium.DeviceError, "unknown device 'abacus'"),
         ({"device": "cpu", "gpu_acceleration": True}, tritium.DeviceError, "cpu is no GPU"),
         ({"device": "mlx", "gpu_acceleration": False}, tritium.DeviceError, "mlx is a GPU"),
     ],
@@ -133,8 +134,8 @@ def test_devices_are_listed_with_what_is_missing() -> None:
     assert [device.is_gpu for device in devices] == [True, True, False]
     for device in devices:
         assert device.is_available == (device.missing is None)
-    best = next(device for device in devices if device.is_available)
-    assert tritium.InferenceEngine().device == best.name
+    automatic = [device.name for device in devices if device.is_available and not device.not_chosen]
+    assert tritium.InferenceEngine().device in automatic
     assert repr(devices[2]) == "<tritium.Device 'cpu': available>"
 
 
@@ -399,6 +400,28 @@ def test_a_plan_can_be_inspected(source: Any, level: str) -> None:
     assert plan.layers[0].inputs[0].offset is None
     assert plan.layers[-1].outputs[-1].offset is None
     assert plan.layers[-1].outputs[-1].width == model.output_shape[0]
+
+
+def test_the_steps_of_a_plan_say_what_they_do() -> None:
+    """All that a backend needs to carry them out."""
+    plan = tritium.InferenceEngine("cpu").plan(tritium.load())
+    embedding, *_, head = plan.layers
+    assert (embedding.operator, embedding.inputs[0].id) == ("embedding", plan.input.id)
+    assert (head.operator, head.outputs[0].id) == ("dense_matmul", plan.output.id)
+    assert (embedding.outputs[0].rows, head.outputs[0].rows) == ("tokens", "outputs")
+    steps = {step.operator: step.attributes for step in plan.layers}
+    assert steps["rms_norm_quantize"]["eps"] == pytest.approx(1e-5)
+    assert steps["gate"] == {"activation": "relu2"}
+    attention = steps["attention"]
+    assert len(attention.pop("frequencies")) == 16
+    assert attention == {"layer": 7, "heads": 8, "kv_heads": 2, "head_dim": 32, "rotates": True}
+    matmul = steps["ternary_matmul"]
+    assert (len(matmul["weights"]), matmul["adds_residual"], matmul["activation"]) == (
+        1,
+        True,
+        None,
+    )
+    assert plan.context_size == 512
 
 
 def test_every_level_gives_the_same_bits() -> None:

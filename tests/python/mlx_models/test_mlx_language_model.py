@@ -178,6 +178,52 @@ def test_closed_sequences_give_their_memory_back(llm):
     assert mx.get_active_memory() == before
 
 
+def test_keys_and_values_are_counted_and_keep_the_limit(llm):
+    before = llm.engine.memory_usage()
+    session = _core.Session(llm.engine.core, llm.model.core, max_sequences=3)
+    shape = llm.model.config
+    step = STEP * shape.layers * shape.kv_heads * shape.head_dim * 4
+    assert llm.plan.kv_bytes == 8 * 2 * step  # max_sequences, of 512 tokens
+
+    def counted():
+        return llm.engine.memory_usage().kv_cache - before.kv_cache
+
+    sequence = session.open()
+    assert counted() == 0
+    session.logits(sequence, tokens(3))
+    assert counted() == step
+    session.fork(sequence)
+    session.logits(sequence, tokens(STEP))
+    assert counted() == 3 * step
+    session.close(sequence)
+    assert counted() == step
+    del session
+    assert counted() == 0
+    usage = llm.engine.memory_usage()
+    assert usage.total.active >= usage.weights > 0
+
+
+def test_a_sequence_that_finds_no_memory_stays_as_it_was():
+    """Either session fits the limit alone."""
+    model = tritium.load()
+    with tritium.LLM(model, "mlx") as llm:
+        plan = llm.plan  # of 8 sequences
+    limit = plan.estimated_memory + 2 * plan.weight_bytes
+    engine = tritium.InferenceEngine("mlx", memory_limit=limit)
+    first, second = (_core.Session(engine.core, model.core, max_sequences=8) for _ in range(2))
+    for _ in range(8):
+        first.step([(first.open(), tokens(STEP + 1), False)])
+    sequence = second.open()
+    second.logits(sequence, tokens(STEP))
+    with pytest.raises(tritium.MemoryLimitError, match="the KV cache needs"):
+        for _ in range(7):
+            second.step([(second.open(), tokens(STEP + 1), False)])
+    assert second.length(sequence) == STEP
+    second.truncate(sequence, STEP - 1)
+    second.logits(sequence, [1])
+    assert engine.memory_usage().total.active <= limit
+
+
 def test_a_model_that_is_gone_leaves_no_memory():
     gc.collect()
     before = mx.get_active_memory()
