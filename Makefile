@@ -9,7 +9,7 @@
 #                        libgtest-dev)
 #   make test-metal      the Metal kernels, compiled for this machine and run thread by thread, once more under
 #                        sanitizers (Debian: clang-19 libclang-rt-19-dev)
-#   make cross-macos     core and Python module compiled and linked for macOS on 64-bit ARM; nothing of it is run
+#   make cross-macos     the package with Metal and MLX, compiled and linked for macOS on 64-bit ARM; nothing of it is run
 #   make bench           C++ benchmarks
 #   make bench-compare BASE=<rev>   whether NEW (default HEAD) is slower than BASE or takes more memory
 #   make format          format C++ and Python; make check-format only looks

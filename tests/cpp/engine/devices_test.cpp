@@ -59,10 +59,14 @@ class OtherBackend final : public InferenceBackend {
   bool refuses_softmax_;
 };
 
-// Puts a provider in the place of MLX's, for the time of a test.
+// Puts a provider in the place of MLX's, for the time of a test. There is no Metal here, on a Mac either.
 class Devices : public testing::Test {
  protected:
-  Devices() { unsetenv("TRITIUM_DEVICE"); }
+  Devices() {
+    unsetenv("TRITIUM_DEVICE");
+    register_backend(DeviceKind::kMetal,
+                     {[] { return DeviceCandidate{DeviceKind::kMetal, "not in this build", {}, {}}; }, {}});
+  }
   ~Devices() override {
     give([] { return DeviceCandidate{DeviceKind::kMlx, "not in this build", {}, {}}; }, {});
     unsetenv("TRITIUM_DEVICE");

@@ -14,6 +14,11 @@
 #include <sys/auxv.h>
 #endif
 
+namespace mlx::core {
+void synchronize();
+void synchronise();
+}  // namespace mlx::core
+
 extern "C" void* MTLCreateSystemDefaultDevices();
 extern "C" PyObject* PyLong_FromText(const char* text);
 extern "C" int sched_getaffinity(int process, size_t size, void* set);
@@ -34,6 +39,9 @@ int use(MTL::Device* device) {
   return PyLong_FromText("1") != nullptr;
 #elif MISTAKE == 8
   return sched_getaffinity(0, 0, nullptr);
+#elif MISTAKE == 9
+  mlx::core::synchronise();
 #endif
+  mlx::core::synchronize();
   return queue != nullptr && PyLong_FromLong(1) != nullptr;
 }
