@@ -26,15 +26,6 @@
 namespace tritium {
 namespace {
 
-// The kernels read the panels that the CPU packs in this format.
-const kernels::TernaryFormat& panel_format() {
-  const auto& formats = select_kernel_set().ternary;
-  return *std::ranges::find(formats, std::string_view(kernels::k2BitLayout.name),
-                            [](const kernels::TernaryFormat& format) {
-                              return std::string_view(format.layout.name ? format.layout.name : "");
-                            });
-}
-
 void check_options(const PlanOptions& options) {
   if (options.ternary_format != kernels::k2BitLayout.name) {
     throw OptimizationError(concat("[metal] there is no ternary format '", options.ternary_format, "'; there is ",
@@ -121,12 +112,12 @@ ExecutionPlan MetalBackend::plan(const Model& model, const PlanOptions& options)
   plan.memory.weights = 0;
   for (const MetalContext& device : devices_) {
     plan.memory.arena += static_cast<int64_t>(MetalArena(plan).bytes());
-    plan.memory.weights += metal_weight_bytes(model, panel_format(), *device.memory);
+    plan.memory.weights += metal_weight_bytes(model, two_bit_format(), *device.memory);
     if (!model.is_language_model()) {
       plan.memory.arena += metal_transfer_bytes(plan, device.device().has_unified_memory());
     }
   }
-  plan.weight_bytes_per_token = weight_bytes_per_token(model, panel_format());
+  plan.weight_bytes_per_token = weight_bytes_per_token(model, two_bit_format());
   if (!model.is_language_model()) return plan;
   const ModelConfig& config = model.config();
   if (config.vocab_size > kMaxVocab) {
@@ -162,7 +153,7 @@ PackedCache* MetalBackend::cache_of(const Model& model) {
 }
 
 std::shared_ptr<const PlacedWeights> MetalBackend::place(const Model& model) {
-  const auto packed = pack_weights(model, panel_format(), threads_, *pool_, cache_of(model));
+  const auto packed = pack_weights(model, two_bit_format(), threads_, *pool_, cache_of(model));
   auto placed = std::make_shared<PlacedWeights>();
   for (const MetalContext& device : devices_) placed->devices.push_back(place_weights(*packed, model, *device.memory));
   placed->panels_bytes = packed->panels_bytes;
@@ -183,7 +174,7 @@ std::shared_ptr<PreparedModel> MetalBackend::optimize_model(std::shared_ptr<cons
   }
   int64_t shared = 0;
   for (const MetalContext& device : devices_) {
-    if (weights) shared += metal_weight_bytes(*model, panel_format(), *device.memory);
+    if (weights) shared += metal_weight_bytes(*model, two_bit_format(), *device.memory);
   }
   check_room(*model, plan.memory, shared, *pool_, 0);
   check_devices(*model, plan.memory);

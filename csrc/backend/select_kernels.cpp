@@ -45,4 +45,8 @@ const kernels::KernelSet& select_kernel_set() {
   return *set;
 }
 
+const kernels::TernaryFormat& two_bit_format() {
+  return *kernels::find_ternary_format(select_kernel_set(), kernels::k2BitLayout.name);
+}
+
 }  // namespace tritium

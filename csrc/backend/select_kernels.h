@@ -9,4 +9,7 @@ namespace tritium {
 // the name is unknown or the CPU lacks a feature; it lists the names or the features.
 const kernels::KernelSet& select_kernel_set();
 
+// The format "2bit" of this set. Its panels are those of every set and of the GPU backends.
+const kernels::TernaryFormat& two_bit_format();
+
 }  // namespace tritium

@@ -20,7 +20,6 @@
 #include "bindings.h"
 #include "engine/devices.h"
 #include "engine/engine_builder.h"
-#include "kernels/dispatch.h"
 #include "plan/build_plan.h"
 
 namespace py = pybind11;
@@ -28,7 +27,7 @@ namespace py = pybind11;
 namespace tritium::python {
 namespace {
 
-constexpr const char* kFormat = "2bit";
+constexpr const char* kFormat = kernels::k2BitLayout.name;
 constexpr int64_t kCacheStep = 256;  // positions by which tritium.mlx.kv_cache lets keys and values grow
 
 // Memory that MLX allocates: the pool counts it and has none of it.
@@ -238,8 +237,8 @@ class PythonBackend final : public InferenceBackend {
 
   ExecutionPlan plan(const Model& model, const PlanOptions& options) const override {
     ExecutionPlan plan = build_plan(model.graph(), checked(model, options));
-    plan.memory.weights = packed_bytes(model, format()) + dense_bytes(model);
-    plan.weight_bytes_per_token = weight_bytes_per_token(model, format());
+    plan.memory.weights = packed_bytes(model, two_bit_format()) + dense_bytes(model);
+    plan.weight_bytes_per_token = weight_bytes_per_token(model, two_bit_format());
     if (!model.is_language_model()) return plan;
     const ModelConfig& config = model.config();
     plan.memory.kv_cache = options.max_sequences * positions_for(options.context_size) * bytes_of_position(config);
@@ -252,13 +251,13 @@ class PythonBackend final : public InferenceBackend {
                                                 const PlanOptions& options) override {
     ExecutionPlan plan = this->plan(*model, options);
     MemoryEstimate needed = plan.memory;
-    needed.weights += packed_bytes(*model, format());  // which are copied from where they are packed
+    needed.weights += packed_bytes(*model, two_bit_format());  // which are copied from where they are packed
     check_room(*model, needed, 0, *pool_, 0);
     MemoryPool::Buffer counted = count(*pool_, plan.memory.weights, kWeightsMemory);
     std::shared_ptr<const PackedWeights> weights;
     {
       ThreadPool threads(threads_);
-      weights = pack_weights(*model, format(), threads, *pool_, cache_ ? &*cache_ : nullptr);
+      weights = pack_weights(*model, two_bit_format(), threads, *pool_, cache_ ? &*cache_ : nullptr);
     }
     SharedObject object = with_python([&] {
       const py::tuple arguments = py::make_tuple(plan, ModelWeights{model, weights});
@@ -349,8 +348,6 @@ class PythonBackend final : public InferenceBackend {
   std::string fastest_ternary_format() override { return kFormat; }
 
  private:
-  static const kernels::TernaryFormat& format() { return *kernels::find_ternary_format(select_kernel_set(), kFormat); }
-
   // Dense matrices, each once, as the float32 that they are widened to.
   static int64_t dense_bytes(const Model& model) {
     std::set<const std::byte*> seen;

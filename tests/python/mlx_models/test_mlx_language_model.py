@@ -215,9 +215,9 @@ def test_a_sequence_that_finds_no_memory_stays_as_it_was():
         first.step([(first.open(), tokens(STEP + 1), False)])
     sequence = second.open()
     second.logits(sequence, tokens(STEP))
+    feeds = [(second.open(), tokens(STEP + 1), False) for _ in range(7)]
     with pytest.raises(tritium.MemoryLimitError, match="the KV cache needs"):
-        for _ in range(7):
-            second.step([(second.open(), tokens(STEP + 1), False)])
+        second.step(feeds)
     assert second.length(sequence) == STEP
     second.truncate(sequence, STEP - 1)
     second.logits(sequence, [1])
