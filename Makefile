@@ -80,9 +80,19 @@ test-aarch64-%: build/aarch64/.built
 	  --output-junit $(CURDIR)/build/aarch64/ctest-$*.xml
 	$(BIN)/python .ci/check_tests.py --emulated build/aarch64/ctest-$*.xml $(AARCH64_SETS_$*)
 
-test-metal: build/metal/.built build/metal-asan/.built
+# Where nvcc is, the kernels are compiled with it, too; tools/run_metal_kernels_on_nvidia.py runs them. The package with
+# the Metal backend on the fake runtime takes the place of the one that is installed.
+METAL_SITE := build/metal/site
+
+test-metal: build/metal/.built build/metal-asan/.built $(VENV)/.installed-tests $(if $(shell command -v nvcc),build/cuda/.built)
 	ctest --preset metal --parallel $(JOBS)
 	ctest --preset metal-asan --parallel $(JOBS)
+	rm -rf $(METAL_SITE)
+	mkdir -p $(METAL_SITE)
+	cp -r python/tritium $(METAL_SITE)
+	cp build/metal/python/_core*.so $(METAL_SITE)/tritium
+	PYTHONPATH=$(METAL_SITE) TRITIUM_REQUIRE_DEVICE=metal $(BIN)/python -m pytest tests/python/test_metal.py
+	@command -v nvcc > /dev/null || echo "nvcc is not on the PATH; the Metal kernels were NOT compiled with it"
 
 # Like the objects, what the compiler caches of them goes with `make clean`; its libc++ stays with the user.
 cross-macos: export ZIG_LOCAL_CACHE_DIR := $(CURDIR)/build/cross-macos/zig-cache
@@ -190,8 +200,10 @@ $(ORACLES)/.installed: build/wheel/.built | $(ORACLES)/bin/python
 
 # C++
 
+CONFIGURE_metal = -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+
 build/%/.built: FORCE $(VENV)/.tools
-	cmake --preset $*
+	cmake --preset $* $(CONFIGURE_$*)
 	cmake --build --preset $* --parallel $(JOBS)
 	@$(call say-if-no-googletest,$*)
 

@@ -55,6 +55,20 @@ METAL_FUNC float2 weigh_keys(float2 scores, uint seen, uint lane, thread Attenti
   return weights;
 }
 
+// Adds DIMENSIONS products from d on to the scores of two keys a lane. All keys are loaded before the first product.
+template <int DIMENSIONS, int QUERIES>
+METAL_FUNC void score_dimensions(device const half2* keys, device const float* q, thread const uint (&at)[QUERIES],
+                                 uint d, uint lane, thread float2* scores) {
+  half2 ahead[DIMENSIONS];
+  for (uint n = 0; n < DIMENSIONS; ++n) ahead[n] = keys[(d + n) * 32 + lane];
+  for (uint n = 0; n < DIMENSIONS; n += 4) {
+    for (int i = 0; i < QUERIES; ++i) {
+      const float4 query = *(device const float4*)(q + at[i] + d + n);
+      for (uint j = 0; j < 4; ++j) scores[i] = fma(float2(query[j]), float2(ahead[n + j]), scores[i]);
+    }
+  }
+}
+
 // Query i is q + at[i] and sees the first seen[i] tokens of the page.
 template <int QUERIES, int BLOCKS>
 METAL_FUNC void attend_page(device const half* page, device const float* q, thread const uint (&at)[QUERIES],
@@ -64,27 +78,27 @@ METAL_FUNC void attend_page(device const half* page, device const float* q, thre
   device const half2* const keys = (device const half2*)page;  // (head_dim, 32)
   float2 weights[QUERIES];
   for (int i = 0; i < QUERIES; ++i) weights[i] = float2(0.0f);
-  for (uint d = 0; d < head_dim; ++d) {
-    const float2 key = float2(keys[d * 32 + lane]);
-    for (int i = 0; i < QUERIES; ++i) weights[i] = fma(float2(q[at[i] + d]), key, weights[i]);
-  }
+  uint d = 0;
+  for (; d + 16 <= head_dim; d += 16) score_dimensions<16, QUERIES>(keys, q, at, d, lane, weights);
+  for (; d < head_dim; d += 4) score_dimensions<4, QUERIES>(keys, q, at, d, lane, weights);
   uint most = 0;
   for (int i = 0; i < QUERIES; ++i) {
     weights[i] = weigh_keys(weights[i] * shape.scale, seen[i], lane, parts[i]);
     for (int b = 0; b < BLOCKS; ++b) parts[i].values[b] = float4(0.0f);
     most = max(most, seen[i]);
   }
-  device const half* const values = page + kPageTokens * head_dim + 4 * lane;  // (64, head_dim)
-  for (uint token = 0; token < most; ++token) {
-    float weight[QUERIES];
-    for (int i = 0; i < QUERIES; ++i) {
-      weight[i] = simd_shuffle(token % 2 == 0 ? weights[i].x : weights[i].y, token / 2);
-    }
+  device const half* const values = page + kPageTokens * head_dim;  // (64, head_dim)
+  for (uint first = 0; first < most; first += 8) {
     for (int b = 0; b < BLOCKS; ++b) {
-      if (128 * uint(b) + 4 * lane >= head_dim) continue;
-      const float4 value = float4(*(device const half4*)(values + token * head_dim + 128 * b));
-      for (int i = 0; i < QUERIES; ++i) {
-        if (token < seen[i]) parts[i].values[b] = fma(float4(weight[i]), value, parts[i].values[b]);
+      const uint d = 128 * b + 4 * lane;
+      device const half* const from = values + (d < head_dim ? d : 0);
+      half4 ahead[8];
+      for (uint n = 0; n < 8; ++n) ahead[n] = *(device const half4*)(from + (first + n) * head_dim);
+      for (uint n = 0; n < 8; ++n) {
+        for (int i = 0; i < QUERIES; ++i) {
+          const float weight = simd_shuffle(n % 2 == 0 ? weights[i].x : weights[i].y, (first + n) / 2);
+          if (first + n < seen[i]) parts[i].values[b] = fma(float4(weight), float4(ahead[n]), parts[i].values[b]);
+        }
       }
     }
   }
@@ -98,6 +112,16 @@ METAL_FUNC void merge(thread const AttentionPart<BLOCKS>& part, thread Attention
   total.max = largest;
   total.sum = total.sum * a + part.sum * b;
   for (int i = 0; i < BLOCKS; ++i) total.values[i] = total.values[i] * a + part.values[i] * b;
+}
+
+template <int BLOCKS>
+METAL_FUNC void load_part(device const float* from, uint head_dim, uint lane, thread AttentionPart<BLOCKS>& part) {
+  part.max = from[head_dim];
+  part.sum = from[head_dim + 1];
+  for (int b = 0; b < BLOCKS; ++b) {
+    const uint d = 128 * b + 4 * lane;
+    part.values[b] = d < head_dim ? *(device const float4*)(from + d) : float4(0.0f);
+  }
 }
 
 template <int BLOCKS>
@@ -167,21 +191,15 @@ kernel void merge_pages(device const float* parts          [[buffer(0)]],  // (r
                         uint2 place                        [[threadgroup_position_in_grid]],  // (head, row)
                         uint lane                          [[thread_index_in_simdgroup]]) {
   const uint head_dim = shape.head_dim, query = place.y * shape.heads + place.x;
-  AttentionPart<BLOCKS> total;
-  for (uint page = 0; page * kPageTokens <= positions[place.y]; ++page) {
-    device const float* const from = parts + (query * shape.max_pages + page) * (head_dim + 4);
-    AttentionPart<BLOCKS> part;
-    part.max = from[head_dim];
-    part.sum = from[head_dim + 1];
-    for (int b = 0; b < BLOCKS; ++b) {
-      const uint d = 128 * b + 4 * lane;
-      part.values[b] = d < head_dim ? *(device const float4*)(from + d) : float4(0.0f);
-    }
-    if (page == 0) {
-      total = part;
-    } else {
-      merge(part, total);
-    }
+  const uint stride = head_dim + 4, last = positions[place.y] / kPageTokens;
+  parts += query * shape.max_pages * stride;
+  AttentionPart<BLOCKS> total, next;
+  load_part(parts, head_dim, lane, total);
+  load_part(parts + min(1u, last) * stride, head_dim, lane, next);
+  for (uint page = 1; page <= last; ++page) {
+    const AttentionPart<BLOCKS> part = next;
+    load_part(parts + min(page + 1, last) * stride, head_dim, lane, next);
+    merge(part, total);
   }
   finish(total, head_dim, lane, y + query * head_dim);
 }

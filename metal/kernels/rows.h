@@ -17,16 +17,32 @@ METAL_FUNC float sum_over_lanes(device const float* x, uint count, float mean, t
       staged[i] = SQUARES ? value * value : x[start + i];
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    // The chain of a lane is long and cannot be cut; every simdgroup follows it, which saves handing the sum around.
-    const uint whole = terms_here / 16;
-    for (uint i = 0; i < whole; ++i) lanes += terms[4 * i + quarter];
-    for (uint i = 0; i < 4; ++i) {
-      const uint place = 16 * whole + 4 * quarter + i;
-      if (place < terms_here) lanes[i] += staged[place];
+    // The chain of a lane is long and cannot be cut. One simdgroup follows it, for all of them together would read more
+    // than threadgroup memory delivers; what it adds is read ahead.
+    if (id < 32) {
+      const uint whole = terms_here / 16;
+      uint next = 0;
+      for (; next + 8 <= whole; next += 8) {
+        float4 ahead[8];
+        for (uint i = 0; i < 8; ++i) ahead[i] = terms[4 * (next + i) + quarter];
+        for (uint i = 0; i < 8; ++i) lanes += ahead[i];
+      }
+      for (; next < whole; ++next) lanes += terms[4 * next + quarter];
+      for (uint i = 0; i < 4; ++i) {
+        const uint place = 16 * whole + 4 * quarter + i;
+        if (place < terms_here) lanes[i] += staged[place];
+      }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
-  return fold_lanes(lanes);
+  if (id < 32) {
+    const float sum = fold_lanes(lanes);
+    if (id == 0) staged[0] = sum;
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  const float sum = staged[0];
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  return sum;
 }
 
 // `partial` holds kMaxRowSimdgroups and is not written again before a barrier. No value is NaN.

@@ -34,7 +34,9 @@ def run(*arguments, **variables):
         capture_output=True,
         text=True,
         timeout=300,
-        env={k: v for k, v in os.environ.items() if not k.startswith("TRITIUM_")} | variables,
+        env={k: v for k, v in os.environ.items() if not k.startswith("TRITIUM_")}
+        | {"TRITIUM_DEVICE": "cpu"}
+        | variables,
     )
 
 
@@ -116,6 +118,10 @@ def test_the_command_prints_json():
     assert report["ok"] is True
     assert report["version"] == tritium.__version__
     assert report["cpu_features"] == _core.cpu_features()
+    assert [d["name"] for d in report["devices"]] == ["mlx", "metal", "cpu"]
+    assert [d["available"] for d in report["devices"]] == [
+        d.is_available for d in tritium.devices()
+    ]
     assert [s["name"] for s in report["kernel_sets"]] == [s.name for s in _core.kernel_sets()]
     assert [s["name"] for s in report["kernel_sets"] if s["selected"]] == [report["selected"]]
     assert all(set(check) == {"name", "ok", "detail"} for check in report["checks"])

@@ -23,9 +23,9 @@ ALLOWED["metal"] = {"base", "memory", "model", "plan", "backend", "metal"}
 # One file that may use one more folder: all of it, or one header.
 EXCEPTIONS = {
     ("python/src/bind_kernels.cpp", "kernels"): None,
+    ("csrc/engine/devices.cpp", "metal"): "metal/metal_backend.h",
     ("python/src/mlx/eval_cpu.cpp", "kernels"): "csrc/kernels/dispatch.h",
     ("python/src/mlx/eval_metal.cpp", "metal"): None,
-    ("csrc/engine/engine_builder.cpp", "metal"): "metal/metal_backend.h",
 }
 
 # Kernel sources that are built without instruction-set flags. All others must not instantiate
@@ -150,7 +150,7 @@ def tree(tmp_path: Path) -> Path:
     write(tmp_path, "csrc/memory/pool.h", '"base/error.h"')
     write(tmp_path, "csrc/backend/cpu.cpp", '"kernels/kernel_set.h"', '"memory/pool.h"')
     write(tmp_path, "csrc/engine/engine.h", '"memory/pool.h"')
-    write(tmp_path, "csrc/engine/engine_builder.cpp", '"metal/metal_backend.h"')
+    write(tmp_path, "csrc/engine/devices.cpp", '"metal/metal_backend.h"')
     write(tmp_path, "metal/metal_backend.h", '"memory/pool.h"')
     write(tmp_path, "python/src/bind.h", '"engine/engine.h"')
     write(tmp_path, "python/src/bind_kernels.cpp", '"bind.h"', '"kernels/kernel_set.h"')

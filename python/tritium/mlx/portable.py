@@ -16,7 +16,10 @@ from .panels import COLUMNS
 _MOST_WORDS = (1 << 16) // COLUMNS  # |sum of code * q| <= 2 * 128 * columns stays within 2^24
 _EMPTY_WORD = 0x55555555  # of weights 0
 
-NO_WEIGHT_GRADIENT = "[mlx] ternary_matmul has gradients with respect to x and bias; panels and scales are to be frozen"
+NO_WEIGHT_GRADIENT = (
+    "[mlx] ternary_matmul has gradients with respect to x and bias; "
+    "panels and scales are to be frozen"
+)
 
 
 def ternary_matmul(

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -94,6 +95,76 @@ TEST(MemoryPool, CountsActivePeakAndCachedBytes) {
   pool.trim();
   EXPECT_EQ(pool.stats().cached, 0u);
   EXPECT_EQ(pool.stats().peak, 5 * kMiB);
+}
+
+// A source with so many bytes.
+class SmallSource final : public MemorySource {
+ public:
+  explicit SmallSource(size_t bytes) : free_bytes(bytes) {}
+  void* allocate(size_t bytes, const MemoryUse& use) override {
+    if (bytes > free_bytes) throw MemoryLimitError(concat("[memory] ", use.name, ": ", free_bytes, " bytes here"));
+    free_bytes -= bytes;
+    return ::operator new(bytes);
+  }
+  void free(void* memory, size_t bytes) noexcept override {
+    free_bytes += bytes;
+    ::operator delete(memory);
+  }
+
+  size_t free_bytes;
+};
+
+TEST(MemoryPool, MemoryOfASourceIsCountedAndReusedForThatSourceAlone) {
+  MemoryPool pool(10 * kMiB);
+  const auto one = std::make_shared<SmallSource>(8 * kMiB), other = std::make_shared<SmallSource>(8 * kMiB);
+  const void* data;
+  {
+    const auto buffer = pool.allocate(2 * kMiB, {"test"}, one);
+    EXPECT_EQ(one->free_bytes, 6 * kMiB);
+    EXPECT_EQ(pool.active({"test"}), 2 * kMiB);
+    data = buffer.data();
+  }
+  EXPECT_EQ(pool.stats().cached, 2 * kMiB);
+  const auto of_system = pool.allocate(2 * kMiB, {"test"}), of_other = pool.allocate(2 * kMiB, {"test"}, other);
+  EXPECT_NE(of_system.data(), data);
+  EXPECT_NE(of_other.data(), data);
+  EXPECT_EQ(pool.allocate(2 * kMiB, {"test"}, one).data(), data);
+  EXPECT_EQ(pool.stats().active, 4 * kMiB);
+}
+
+TEST(MemoryPool, WhatIsKeptOfASourceMakesRoomForTheSystemAndForTheSourceItself) {
+  MemoryPool pool(10 * kMiB);
+  const auto source = std::make_shared<SmallSource>(8 * kMiB);
+  pool.allocate(6 * kMiB, {"test"}, source);
+  EXPECT_EQ(source->free_bytes, 2 * kMiB);
+  pool.allocate(8 * kMiB, {"test"}, source);  // the source is asked again after the first refusal
+  EXPECT_EQ(source->free_bytes, 0u);
+  const auto of_system = pool.allocate(9 * kMiB, {"test"});
+  EXPECT_EQ(source->free_bytes, 8 * kMiB);
+}
+
+TEST(MemoryPool, WhatASourceDoesNotHaveIsRefusedInItsWords) {
+  MemoryPool pool(100 * kMiB);
+  const auto source = std::make_shared<SmallSource>(kMiB);
+  EXPECT_EQ(error_text<MemoryLimitError>([&] { pool.allocate(2 * kMiB, {"weights"}, source); }),
+            concat("[memory] weights: ", kMiB, " bytes here"));
+  EXPECT_EQ(pool.stats().active, 0u);
+}
+
+TEST(MemoryPool, KeepsASourceAsLongAsItsMemory) {
+  std::weak_ptr<SmallSource> source;
+  {
+    MemoryPool::Buffer buffer;
+    {
+      MemoryPool pool(10 * kMiB);
+      const auto made = std::make_shared<SmallSource>(kMiB);
+      source = made;
+      pool.allocate(kMiB, {"test"}, made);
+      buffer = pool.allocate(kMiB, {"test"}, made);
+    }
+    EXPECT_FALSE(source.expired());
+  }
+  EXPECT_TRUE(source.expired());
 }
 
 TEST(MemoryPool, RefusesWhatPassesTheLimitAndSaysWhatIsFree) {
