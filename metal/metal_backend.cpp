@@ -56,11 +56,10 @@ constexpr int64_t kMaxVocab = int64_t{kTopKChunk} * kTopKChunk;
 class MetalBackend final : public InferenceBackend {
  public:
   MetalBackend(MetalOptions options, std::shared_ptr<MemoryPool> pool, CustomOperators operators)
-      : threads_(options.threads), pool_(std::move(pool)), operators_(std::move(operators)) {
+      : threads_(options.threads), pool_(std::move(pool)), operators_(std::move(operators)), names_(metal_names()) {
     if (options.cache) cache_.emplace(*std::move(options.cache));
     for (auto& device : metal_devices()) {
       auto pipelines = std::make_unique<MetalPipelines>(device);
-      names_ += (names_.empty() ? "" : ", ") + device->name();
       devices_.push_back({std::make_shared<MetalMemory>(std::move(device), pool_), std::move(pipelines)});
     }
   }
@@ -90,7 +89,7 @@ class MetalBackend final : public InferenceBackend {
   std::optional<PackedCache> cache_;
   std::map<std::pair<std::filesystem::path, uint64_t>, PackedCache> caches_of_models_;  // by folder and size
   const CustomOperators operators_;
-  std::string names_;
+  const std::string names_;
   std::vector<MetalContext> devices_;
   mutable std::mutex in_use_;  // for the following; model_memory() is called at any time
   std::map<const Model*, std::weak_ptr<const PlacedWeights>> placed_;
@@ -289,6 +288,12 @@ DeviceLimits MetalBackend::measure_limits(size_t bytes) {
 }  // namespace
 
 std::string metal_missing() { return metal_devices().empty() ? "without a device here" : ""; }
+
+std::string metal_names() {
+  std::string names;
+  for (const auto& device : metal_devices()) names += (names.empty() ? "" : ", ") + device->name();
+  return names;
+}
 
 std::unique_ptr<InferenceBackend> make_metal_backend(MetalOptions options, std::shared_ptr<MemoryPool> pool,
                                                      CustomOperators operators) {

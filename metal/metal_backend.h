@@ -20,6 +20,9 @@ struct MetalOptions {
 // Why there is no Metal here: "not in this build"; empty if there is.
 std::string metal_missing();
 
+// Names of the devices: "Apple M2"; empty if there is none.
+std::string metal_names();
+
 // Everything that it allocates, on devices too, comes from `pool`. `operators` are those that networks may name; no
 // network with one of them runs on Metal. DeviceError if there is no Metal here, or its kernels do not compile.
 std::unique_ptr<InferenceBackend> make_metal_backend(MetalOptions options, std::shared_ptr<MemoryPool> pool,

@@ -74,7 +74,8 @@ class Registry {
   std::map<DeviceKind, double> seconds_;
   std::map<DeviceKind, BackendProvider> providers_ = {
       {DeviceKind::kMlx, {[] { return DeviceCandidate{DeviceKind::kMlx, "not in this build", {}, {}}; }, no_mlx}},
-      {DeviceKind::kMetal, {[] { return DeviceCandidate{DeviceKind::kMetal, metal_missing(), {}, {}}; }, make_metal}},
+      {DeviceKind::kMetal,
+       {[] { return DeviceCandidate{DeviceKind::kMetal, metal_missing(), {}, metal_names()}; }, make_metal}},
       {DeviceKind::kCpu, {[] { return DeviceCandidate{DeviceKind::kCpu, {}, {}, {}}; }, make_cpu}},
   };
 };
