@@ -336,8 +336,8 @@ ERRORS: dict[str, tuple[type[Exception], Any, str]] = {
     ),
     "device": (
         tritium.DeviceError,
-        lambda engine, model: tritium.InferenceEngine(device="mlx"),
-        "mlx is not in this build",
+        lambda engine, model: tritium.InferenceEngine(device="tpu"),
+        "unknown device 'tpu'",
     ),
 }
 
