@@ -56,8 +56,11 @@ constexpr int64_t kMaxVocab = int64_t{kTopKChunk} * kTopKChunk;
 class MetalBackend final : public InferenceBackend {
  public:
   MetalBackend(MetalOptions options, std::shared_ptr<MemoryPool> pool, CustomOperators operators)
-      : threads_(options.threads), pool_(std::move(pool)), operators_(std::move(operators)), names_(metal_names()) {
-    if (options.cache) cache_.emplace(*std::move(options.cache));
+      : threads_(options.threads),
+        pool_(std::move(pool)),
+        caches_(std::move(options.cache)),
+        operators_(std::move(operators)),
+        names_(metal_names()) {
     for (auto& device : metal_devices()) {
       auto pipelines = std::make_unique<MetalPipelines>(device);
       devices_.push_back({std::make_shared<MetalMemory>(std::move(device), pool_), std::move(pipelines)});
@@ -81,13 +84,11 @@ class MetalBackend final : public InferenceBackend {
 
  private:
   std::shared_ptr<const PlacedWeights> place(const Model& model);
-  PackedCache* cache_of(const Model& model);
   void check_devices(const Model& model, const MemoryEstimate& memory) const;
 
   ThreadPool threads_;
   std::shared_ptr<MemoryPool> pool_;
-  std::optional<PackedCache> cache_;
-  std::map<std::pair<std::filesystem::path, uint64_t>, PackedCache> caches_of_models_;  // by folder and size
+  PackedCaches caches_;
   const CustomOperators operators_;
   const std::string names_;
   std::vector<MetalContext> devices_;
@@ -145,14 +146,8 @@ void MetalBackend::check_devices(const Model& model, const MemoryEstimate& memor
   }
 }
 
-PackedCache* MetalBackend::cache_of(const Model& model) {
-  if (!model.cache()) return cache_ ? &*cache_ : nullptr;
-  const CacheOptions& options = *model.cache();
-  return &caches_of_models_.try_emplace({options.folder, options.max_bytes}, options).first->second;
-}
-
 std::shared_ptr<const PlacedWeights> MetalBackend::place(const Model& model) {
-  const auto packed = pack_weights(model, two_bit_format(), threads_, *pool_, cache_of(model));
+  const auto packed = pack_weights(model, two_bit_format(), threads_, *pool_, caches_.of(model.cache()));
   auto placed = std::make_shared<PlacedWeights>();
   for (const MetalContext& device : devices_) placed->devices.push_back(place_weights(*packed, model, *device.memory));
   placed->panels_bytes = packed->panels_bytes;

@@ -146,9 +146,11 @@ SequenceOutput take_output(const SequenceInput& input, OutputRequest*& request, 
 
 CpuBackend::CpuBackend(int threads, const kernels::KernelSet& kernels, std::shared_ptr<MemoryPool> pool,
                        std::optional<CacheOptions> cache, CustomOperators operators)
-    : threads_(threads), kernels_(kernels), pool_(std::move(pool)), operators_(std::move(operators)) {
-  if (cache) cache_.emplace(*std::move(cache));
-}
+    : threads_(threads),
+      kernels_(kernels),
+      pool_(std::move(pool)),
+      caches_(std::move(cache)),
+      operators_(std::move(operators)) {}
 
 CpuBackend::~CpuBackend() = default;
 
@@ -174,12 +176,6 @@ std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, in
   std::lock_guard lock(in_use_);
   const auto found = heads_.find({&model, bits});
   return found == heads_.end() ? nullptr : found->second.lock();
-}
-
-PackedCache* CpuBackend::cache_of(const Model& model) {
-  if (!model.cache()) return cache_ ? &*cache_ : nullptr;
-  const CacheOptions& options = *model.cache();
-  return &caches_of_models_.try_emplace({options.folder, options.max_bytes}, options).first->second;
 }
 
 ExecutionPlan CpuBackend::plan(const Model& model, const PlanOptions& options) const {
@@ -224,7 +220,7 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   std::shared_ptr<const PackedHead> head = head_step ? packed_head(*model, head_step->bits()) : nullptr;
   const int64_t shared = (weights ? packed_bytes(*model, format) : 0) + (head ? packed_head_bytes(*model, plan) : 0);
   check_room(*model, plan.memory, shared, *pool_, arena_.size());
-  PackedCache* cache = cache_of(*model);
+  PackedCache* cache = caches_.of(model->cache());
   if (!weights) weights = pack_weights(*model, format, threads_, *pool_, cache);
   if (head_step && !head) {
     head = pack_head(head_weight(*model, *head_step).tensor, head_step->bits(), kernels_, threads_, *pool_, cache);

@@ -50,14 +50,11 @@ class CpuBackend final : public InferenceBackend {
   std::shared_ptr<const PackedWeights> packed(const Model& model, const kernels::TernaryFormat& format) const;
   std::shared_ptr<const PackedHead> packed_head(const Model& model, int bits) const;
   std::byte* network_arena(int64_t bytes);
-  // The model's own choice, else that of this backend; nullptr for none.
-  PackedCache* cache_of(const Model& model);
 
   ThreadPool threads_;
   const kernels::KernelSet& kernels_;
   std::shared_ptr<MemoryPool> pool_;
-  std::optional<PackedCache> cache_;
-  std::map<std::pair<std::filesystem::path, uint64_t>, PackedCache> caches_of_models_;  // by folder and size
+  PackedCaches caches_;
   const CustomOperators operators_;
   MemoryPool::Buffer arena_;   // of all networks, which run one at a time; as large as the largest needed
   mutable std::mutex in_use_;  // for the following; model_memory() is called at any time

@@ -276,4 +276,13 @@ void PackedCache::warn_once(const std::string& reason) {
   options_.warn(concat("[cache] packed weights cannot be kept, so each load packs them again: ", reason));
 }
 
+PackedCaches::PackedCaches(std::optional<CacheOptions> engine) {
+  if (engine) engine_.emplace(*std::move(engine));
+}
+
+PackedCache* PackedCaches::of(const std::optional<CacheOptions>& model) {
+  if (!model) return engine_ ? &*engine_ : nullptr;
+  return &models_.try_emplace({model->folder, model->max_bytes}, *model).first->second;
+}
+
 }  // namespace tritium

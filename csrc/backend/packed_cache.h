@@ -86,4 +86,17 @@ class PackedCache {
   bool warned_ = false;
 };
 
+// The cache of an engine, and those that models bring along.
+class PackedCaches {
+ public:
+  explicit PackedCaches(std::optional<CacheOptions> engine);
+
+  // That of a model with these options, or without any; nullptr for none.
+  PackedCache* of(const std::optional<CacheOptions>& model);
+
+ private:
+  std::optional<PackedCache> engine_;
+  std::map<std::pair<std::filesystem::path, uint64_t>, PackedCache> models_;  // by folder and size
+};
+
 }  // namespace tritium

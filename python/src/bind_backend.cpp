@@ -225,9 +225,12 @@ py::array_t<float> lent(const float* data, int64_t rows, int64_t width, bool wri
 class PythonBackend final : public InferenceBackend {
  public:
   PythonBackend(DeviceKind kind, SharedObject object, const EngineOptions& options, std::shared_ptr<MemoryPool> pool)
-      : kind_(kind), object_(std::move(object)), threads_(options.threads), pool_(std::move(pool)) {
+      : kind_(kind),
+        object_(std::move(object)),
+        threads_(options.threads),
+        pool_(std::move(pool)),
+        caches_(options.cache) {
     if (threads_ == 0) threads_ = default_thread_count();
-    if (options.cache) cache_.emplace(*options.cache);
     with_python([&] { name_ = object_->attr("name").cast<std::string>(); });
   }
 
@@ -257,7 +260,7 @@ class PythonBackend final : public InferenceBackend {
     std::shared_ptr<const PackedWeights> weights;
     {
       ThreadPool threads(threads_);
-      weights = pack_weights(*model, two_bit_format(), threads, *pool_, cache_ ? &*cache_ : nullptr);
+      weights = pack_weights(*model, two_bit_format(), threads, *pool_, caches_.of(model->cache()));
     }
     SharedObject object = with_python([&] {
       const py::tuple arguments = py::make_tuple(plan, ModelWeights{model, weights});
@@ -386,7 +389,7 @@ class PythonBackend final : public InferenceBackend {
   int threads_;
   std::string name_;
   std::shared_ptr<MemoryPool> pool_;
-  std::optional<PackedCache> cache_;
+  PackedCaches caches_;
   mutable std::mutex in_use_;  // for the next; model_memory() is called at any time
   std::vector<std::weak_ptr<const PythonModel>> prepared_;
 };
