@@ -95,19 +95,21 @@ std::vector<DeviceCandidate> device_candidates() {
 std::vector<DeviceKind> choose_devices(std::string_view name, std::optional<bool> gpu) {
   const bool any = name == "auto";
   const DeviceKind wanted = any ? DeviceKind::kCpu : parse_device(name);
+  const auto fits = [&](DeviceKind kind) { return (any || kind == wanted) && (!gpu || is_gpu(kind) == *gpu); };
   std::vector<DeviceKind> chosen;
-  std::string reasons;
   for (DeviceKind kind : kBestFirst) {
-    if ((!any && kind != wanted) || (gpu && is_gpu(kind) != *gpu)) continue;
-    const DeviceCandidate candidate = Registry::instance().get(kind).look();  // which may cost something
+    const BackendProvider provider = Registry::instance().get(kind);
+    if (!fits(kind) || (any && !provider.automatic)) continue;
+    const DeviceCandidate candidate = provider.look();
     if (any ? candidate.is_automatic() : candidate.is_available()) chosen.push_back(kind);
-    const std::string& why = candidate.is_available() ? candidate.not_chosen : candidate.missing;
-    reasons += concat(reasons.empty() ? "" : ", ", device_name(kind), " is ", why);
   }
   if (!chosen.empty()) return chosen;
-  std::string available;
+  std::string reasons, available;
   for (const DeviceCandidate& candidate : device_candidates()) {
-    if (candidate.is_available()) available += concat(available.empty() ? "" : ", ", device_name(candidate.kind));
+    const std::string_view kind = device_name(candidate.kind);
+    const std::string& why = candidate.is_available() ? candidate.not_chosen : candidate.missing;
+    if (fits(candidate.kind)) reasons += concat(reasons.empty() ? "" : ", ", kind, " is ", why);
+    if (candidate.is_available()) available += concat(available.empty() ? "" : ", ", kind);
   }
   if (reasons.empty()) {
     reasons = concat(name, is_gpu(wanted) ? " is a GPU, and GPUs are disabled" : " is no GPU, and one is asked for");

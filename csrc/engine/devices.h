@@ -28,9 +28,11 @@ struct DeviceCandidate {
 
 // How backends of one kind are made.
 struct BackendProvider {
-  std::function<DeviceCandidate()> look;
+  std::function<DeviceCandidate()> look;  // may cost time and memory
   // DeviceError if the device cannot be used after all.
   std::function<std::unique_ptr<InferenceBackend>(const EngineOptions&, std::shared_ptr<MemoryPool>)> create;
+  // Whether "auto" looks at all. Where it does not, look() says why the device is not chosen.
+  bool automatic = true;
 };
 
 // Takes the place of the provider of this kind. Those of CPU and Metal are there from the start; that of MLX, which

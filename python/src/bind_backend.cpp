@@ -394,7 +394,7 @@ class PythonBackend final : public InferenceBackend {
   std::vector<std::weak_ptr<const PythonModel>> prepared_;
 };
 
-void register_python_backend(const std::string& device, py::object look, py::object create) {
+void register_python_backend(const std::string& device, py::object look, py::object create, bool automatic) {
   const DeviceKind kind = parse_device(device);
   BackendProvider provider;
   provider.look = [kind, look = share(std::move(look))] {
@@ -409,13 +409,15 @@ void register_python_backend(const std::string& device, py::object look, py::obj
     SharedObject object = with_python([&] { return share(call_python(*create, py::tuple())); });
     return std::make_unique<PythonBackend>(kind, std::move(object), options, std::move(pool));
   };
+  provider.automatic = automatic;
   register_backend(kind, std::move(provider));
 }
 
 }  // namespace
 
 void bind_backend(py::module_& module) {
-  module.def("register_backend", &register_python_backend, py::arg("device"), py::arg("look"), py::arg("create"));
+  module.def("register_backend", &register_python_backend, py::arg("device"), py::arg("look"), py::arg("create"),
+             py::kw_only(), py::arg("automatic") = true);
 }
 
 }  // namespace tritium::python

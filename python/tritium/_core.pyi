@@ -427,6 +427,8 @@ def register_backend(
     look: Callable[[], tuple[str, str, str]],
     # a tritium.mlx.backend.MlxBackend, or what has the same methods
     create: Callable[[], Any],
+    *,
+    automatic: bool = True,  # whether "auto" looks
 ) -> None:
     """Let engines of a device run their plans by an object of Python's. Both functions may be
     called from any thread. What they raise is a DeviceError of the engine, or the TritiumError that

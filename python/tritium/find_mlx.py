@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -62,4 +63,6 @@ def _make_mlx_backend() -> MlxBackend:
 
 def register_mlx() -> None:
     """Let the core know how to ask for MLX, without importing it."""
-    _core.register_backend("mlx", look_for_mlx, _make_mlx_backend)
+    # Elsewhere "auto" would not choose it, and importing MLX takes time and memory.
+    has_metal = sys.platform == "darwin"
+    _core.register_backend("mlx", look_for_mlx, _make_mlx_backend, automatic=has_metal)

@@ -136,6 +136,17 @@ def test_the_variable_chooses_for_auto_and_the_option_wins():
     assert "unknown device 'abacus'" in python(code, TRITIUM_DEVICE="abacus")
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="MLX may be chosen there")
+def test_a_device_is_chosen_without_importing_mlx() -> None:
+    code = """
+        import sys
+        import tritium
+        tritium.InferenceEngine()
+        print([name for name in sys.modules if name.split(".")[0] == "mlx"])
+    """
+    assert python(code).split() == ["[]"]
+
+
 def test_mlx_without_a_gpu_runs_when_it_is_named_and_not_by_itself():
     mlx = tritium.devices()[0]
     if not mlx.is_available or mlx.not_chosen is None:

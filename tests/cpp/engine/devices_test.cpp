@@ -136,6 +136,21 @@ TEST_F(Devices, OneThatAutoLeavesAloneCanBeNamed) {
             "[device] mlx is without a GPU here, metal is not in this build; available: mlx, cpu");
 }
 
+TEST_F(Devices, AutoDoesNotLookWhereAProviderSaysSo) {
+  int looks = 0;
+  register_backend(DeviceKind::kMlx, {[&] {
+                                        ++looks;
+                                        return DeviceCandidate{DeviceKind::kMlx, {}, "without a GPU here", {}};
+                                      },
+                                      {},
+                                      false});
+  EXPECT_EQ(choose_devices("auto", false), std::vector{DeviceKind::kCpu});
+  EXPECT_EQ(choose_devices("auto").back(), DeviceKind::kCpu);
+  EXPECT_EQ(looks, 0);
+  EXPECT_EQ(choose_devices("mlx"), std::vector{DeviceKind::kMlx});
+  EXPECT_EQ(looks, 1);
+}
+
 TEST_F(Devices, AutoPassesOverADeviceThatIsMeasuredToBeSlower) {
   give_other(20);
   EXPECT_EQ(device_of({}), DeviceKind::kCpu);
