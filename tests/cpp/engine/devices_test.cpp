@@ -152,7 +152,7 @@ TEST_F(Devices, AutoDoesNotLookWhereAProviderSaysSo) {
 }
 
 TEST_F(Devices, AutoPassesOverADeviceThatIsMeasuredToBeSlower) {
-  give_other(20);
+  give_other(4);
   EXPECT_EQ(device_of({}), DeviceKind::kCpu);
   EXPECT_EQ(device_of({.device = "mlx"}), DeviceKind::kMlx);
 }
