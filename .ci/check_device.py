@@ -18,6 +18,7 @@ import tritium
 from tritium.layers import BitLinear, ReLU, RMSNorm
 
 TOKENS = 48
+TOLERANCE = 2e-3  # of the largest output: that of networks in tests/python/mlx_models
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
     )
     same = here.tobytes() == there.tobytes()
     print(f"outputs of a network: {'the same bits' if same else np.abs(here - there).max()}")
-    if not np.allclose(here, there, rtol=1e-2, atol=1e-2 * np.abs(there).max()):
+    if np.abs(here - there).max() > TOLERANCE * np.abs(there).max():
         sys.exit(f"{arguments.device} and cpu compute different outputs")
     if arguments.bits and not same:
         sys.exit(f"{arguments.device} does not give the bits of the CPU")

@@ -4,7 +4,6 @@
 #include <exception>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "backend/checks.h"
 #include "backend/packed_cache.h"
 #include "backend/packed_weights.h"
+#include "backend/prepared_list.h"
 #include "backend/select_kernels.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -92,9 +92,8 @@ class MetalBackend final : public InferenceBackend {
   const CustomOperators operators_;
   const std::string names_;
   std::vector<MetalContext> devices_;
-  mutable std::mutex in_use_;  // for the following; model_memory() is called at any time
   std::map<const Model*, std::weak_ptr<const PlacedWeights>> placed_;
-  std::vector<std::weak_ptr<const MetalModel>> prepared_;
+  PreparedList<MetalModel> prepared_;
 };
 
 ExecutionPlan MetalBackend::plan(const Model& model, const PlanOptions& options) const {
@@ -161,11 +160,7 @@ std::shared_ptr<PreparedModel> MetalBackend::optimize_model(std::shared_ptr<cons
   for (const MetalContext& device : devices_) device.device().check();
   ExecutionPlan plan = this->plan(*model, options);
   std::shared_ptr<const PlacedWeights> weights;
-  {
-    std::lock_guard lock(in_use_);
-    const auto found = placed_.find(model.get());
-    if (found != placed_.end()) weights = found->second.lock();
-  }
+  if (const auto found = placed_.find(model.get()); found != placed_.end()) weights = found->second.lock();
   int64_t shared = 0;
   for (const MetalContext& device : devices_) {
     if (weights) shared += metal_weight_bytes(*model, two_bit_format(), *device.memory);
@@ -174,26 +169,16 @@ std::shared_ptr<PreparedModel> MetalBackend::optimize_model(std::shared_ptr<cons
   check_devices(*model, plan.memory);
   if (!weights) weights = place(*model);
   const auto prepared = std::make_shared<MetalModel>(std::move(model), weights, std::move(plan), devices_);
-  std::lock_guard lock(in_use_);
   std::erase_if(placed_, [](const auto& entry) { return entry.second.expired(); });
-  std::erase_if(prepared_, [](const auto& each) { return each.expired(); });
   placed_[prepared->address()] = weights;
-  prepared_.push_back(prepared);
+  prepared_.add(prepared);
   return prepared;
 }
 
 std::vector<ModelMemory> MetalBackend::model_memory() const {
-  // What is held here may be let go by all others meanwhile; it is not destroyed under the lock.
-  std::vector<std::shared_ptr<const MetalModel>> prepared;
-  {
-    std::lock_guard lock(in_use_);
-    for (const auto& each : prepared_) {
-      if (auto model = each.lock()) prepared.push_back(std::move(model));
-    }
-  }
   std::map<const Model*, ModelMemory> models;
   std::set<const PlacedWeights*> counted;
-  for (const auto& each : prepared) {
+  for (const auto& each : prepared_.alive()) {
     ModelMemory& memory = models[each->address()];
     memory.name = each->name();
     memory.arena += static_cast<size_t>(each->plan().memory.arena);

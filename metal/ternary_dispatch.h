@@ -1,4 +1,5 @@
-// Which kernel multiplies a ternary matrix by some rows, and with what grid.
+// Which kernel multiplies a ternary matrix by some rows and how many threads it and the kernels of rows take, for the
+// Metal backend and the extension of MLX.
 #pragma once
 
 #include <algorithm>

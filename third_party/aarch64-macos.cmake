@@ -1,14 +1,15 @@
 # Toolchain file: compiles and links for macOS on 64-bit ARM, on any machine. `pip install ziglang` brings clang, libc++
-# and libSystem; what it lacks of Apple's SDK is in tests/metal/cross. Nothing that is built is run.
+# and libSystem; what it lacks of Apple's SDK is in tests/metal/apple and
+# tests/metal/cross. Nothing that is built is run.
 set(CMAKE_SYSTEM_NAME Darwin)
 set(CMAKE_SYSTEM_PROCESSOR arm64)
 
 set(CMAKE_CXX_COMPILER ${CMAKE_CURRENT_LIST_DIR}/zig-c++)
 set(CMAKE_CXX_COMPILER_TARGET aarch64-macos.14.0)
-set(sdk ${CMAKE_CURRENT_LIST_DIR}/../tests/metal/cross)
-set(CMAKE_CXX_STANDARD_INCLUDE_DIRECTORIES ${sdk}/include)
+set(metal_tests ${CMAKE_CURRENT_LIST_DIR}/../tests/metal)
+set(CMAKE_CXX_STANDARD_INCLUDE_DIRECTORIES ${metal_tests}/apple)
 foreach(kind EXE MODULE SHARED)
-  set(CMAKE_${kind}_LINKER_FLAGS_INIT -F${sdk}/Frameworks)
+  set(CMAKE_${kind}_LINKER_FLAGS_INIT -F${metal_tests}/cross/Frameworks)
 endforeach()
 
 # CMake calls these without an argument before its own.

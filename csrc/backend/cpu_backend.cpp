@@ -167,13 +167,11 @@ const kernels::TernaryFormat& CpuBackend::format(const PlanOptions& options) con
 
 std::shared_ptr<const PackedWeights> CpuBackend::packed(const Model& model,
                                                         const kernels::TernaryFormat& format) const {
-  std::lock_guard lock(in_use_);
   const auto found = packed_.find({&model, &format});
   return found == packed_.end() ? nullptr : found->second.lock();
 }
 
 std::shared_ptr<const PackedHead> CpuBackend::packed_head(const Model& model, int bits) const {
-  std::lock_guard lock(in_use_);
   const auto found = heads_.find({&model, bits});
   return found == heads_.end() ? nullptr : found->second.lock();
 }
@@ -227,29 +225,19 @@ std::shared_ptr<PreparedModel> CpuBackend::optimize_model(std::shared_ptr<const 
   }
   const auto prepared =
       std::make_shared<CpuModel>(std::move(model), std::move(weights), std::move(head), std::move(plan), operators_);
-  std::lock_guard lock(in_use_);
   const auto is_gone = [](const auto& entry) { return entry.second.expired(); };
   std::erase_if(packed_, is_gone);
   std::erase_if(heads_, is_gone);
-  std::erase_if(prepared_, [](const auto& each) { return each.expired(); });
   packed_[{&prepared->model(), &format}] = prepared->shared_weights();
   if (head_step) heads_[{&prepared->model(), head_step->bits()}] = prepared->shared_head();
-  prepared_.push_back(prepared);
+  prepared_.add(prepared);
   return prepared;
 }
 
 std::vector<ModelMemory> CpuBackend::model_memory() const {
-  // What is held here may be let go by all others meanwhile; it is not destroyed under the lock.
-  std::vector<std::shared_ptr<const CpuModel>> prepared;
-  {
-    std::lock_guard lock(in_use_);
-    for (const auto& each : prepared_) {
-      if (auto model = each.lock()) prepared.push_back(std::move(model));
-    }
-  }
   std::map<const Model*, ModelMemory> models;
   std::set<const void*> counted;  // weights and heads that several prepared models share
-  for (const auto& each : prepared) {
+  for (const auto& each : prepared_.alive()) {
     ModelMemory& memory = models[each->address()];
     const auto add = [&](const auto* packed, size_t bytes) {
       if (!packed || !counted.insert(packed).second) return;

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,6 +10,7 @@
 
 #include "backend/inference_backend.h"
 #include "backend/packed_cache.h"
+#include "backend/prepared_list.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_set.h"
 #include "memory/memory_pool.h"
@@ -56,13 +56,12 @@ class CpuBackend final : public InferenceBackend {
   std::shared_ptr<MemoryPool> pool_;
   PackedCaches caches_;
   const CustomOperators operators_;
-  MemoryPool::Buffer arena_;   // of all networks, which run one at a time; as large as the largest needed
-  mutable std::mutex in_use_;  // for the following; model_memory() is called at any time
+  MemoryPool::Buffer arena_;  // of all networks, which run one at a time; as large as the largest needed
   // Weights in use, so that a model is packed once in a format.
   std::map<std::pair<const Model*, const kernels::TernaryFormat*>, std::weak_ptr<const PackedWeights>> packed_;
   // Small copies of heads in use, by model and bits.
   std::map<std::pair<const Model*, int>, std::weak_ptr<const PackedHead>> heads_;
-  std::vector<std::weak_ptr<const CpuModel>> prepared_;
+  PreparedList<CpuModel> prepared_;
 };
 
 }  // namespace tritium

@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 
 #include "backend/checks.h"
 #include "backend/packed_cache.h"
 #include "backend/packed_weights.h"
+#include "backend/prepared_list.h"
 #include "backend/select_kernels.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -268,9 +268,7 @@ class PythonBackend final : public InferenceBackend {
     });
     auto prepared =
         std::make_shared<PythonModel>(std::move(model), std::move(plan), std::move(object), std::move(counted));
-    std::lock_guard lock(in_use_);
-    std::erase_if(prepared_, [](const auto& each) { return each.expired(); });
-    prepared_.push_back(prepared);
+    prepared_.add(prepared);
     return prepared;
   }
 
@@ -322,16 +320,8 @@ class PythonBackend final : public InferenceBackend {
   }
 
   std::vector<ModelMemory> model_memory() const override {
-    // What is held here may be let go by all others meanwhile; it is not destroyed under the lock.
-    std::vector<std::shared_ptr<const PythonModel>> prepared;
-    {
-      std::lock_guard lock(in_use_);
-      for (const auto& each : prepared_) {
-        if (auto model = each.lock()) prepared.push_back(std::move(model));
-      }
-    }
     std::vector<ModelMemory> models;
-    for (const auto& each : prepared) models.push_back(each->memory());
+    for (const auto& each : prepared_.alive()) models.push_back(each->memory());
     return models;
   }
 
@@ -390,8 +380,7 @@ class PythonBackend final : public InferenceBackend {
   std::string name_;
   std::shared_ptr<MemoryPool> pool_;
   PackedCaches caches_;
-  mutable std::mutex in_use_;  // for the next; model_memory() is called at any time
-  std::vector<std::weak_ptr<const PythonModel>> prepared_;
+  PreparedList<PythonModel> prepared_;
 };
 
 void register_python_backend(const std::string& device, py::object look, py::object create, bool automatic) {

@@ -41,7 +41,7 @@ def look_for_mlx() -> tuple[str, str, str]:
     if mx.default_device() == mx.cpu:
         return "", "without a GPU here", f"MLX {mx.__version__} on the CPU"
     name = mx.device_info().get("device_name", "GPU")
-    not_chosen = "" if mx.metal.is_available() else "without a language model that runs on CUDA"
+    not_chosen = "" if mx.metal.is_available() else "not working on CUDA yet"
     return "", not_chosen, f"MLX {mx.__version__} on {name}"
 
 

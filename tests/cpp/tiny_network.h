@@ -49,22 +49,24 @@ class MemoryTensors {
   std::deque<std::vector<std::byte>> kept_;
 };
 
-// Every kind of layer once: 20 -> 40 -> 20 -> 7.
-inline std::shared_ptr<const Model> tiny_network(MemoryTensors& tensors) {
-  tensors.bit_linear("up", 40, 20);
-  tensors.floats("up.bias", {40});
-  tensors.floats("down.rms_norm.weight", {40}, 1);
-  tensors.floats("down.weight", {20, 40}, 0, Encoding::kTernaryMasters);
-  tensors.floats("norm.weight", {20}, 1);
-  tensors.floats("norm.bias", {20});
-  tensors.trits("last.weight", 30, 20);
+// Every kind of layer once: width -> hidden -> width -> 7. `input` has width elements, a multiple of 4.
+inline std::shared_ptr<const Model> tiny_network(MemoryTensors& tensors, const Shape& input = {4, 5},
+                                                 int64_t hidden = 40) {
+  const int64_t width = element_count(input);
+  tensors.bit_linear("up", hidden, width);
+  tensors.floats("up.bias", {hidden});
+  tensors.floats("down.rms_norm.weight", {hidden}, 1);
+  tensors.floats("down.weight", {width, hidden}, 0, Encoding::kTernaryMasters);
+  tensors.floats("norm.weight", {width}, 1);
+  tensors.floats("norm.bias", {width});
+  tensors.trits("last.weight", 30, width);
   tensors.floats("last.weight_scale", {30, 4}, 10);
   tensors.floats("scores.weight", {7, 30});
   tensors.floats("scores.bias", {7});
-  NetworkBuilder builder("tiny", {4, 5}, tensors.source);
+  NetworkBuilder builder("tiny", input, tensors.source);
   const NetworkValue x = builder.flatten(builder.input());
-  NetworkValue y = builder.activation(builder.ternary_linear(x, "up", 40), ActivationKind::kGelu);
-  y = builder.ternary_linear(builder.rms_norm(y, "down.rms_norm", 1e-5), "down", 20);
+  NetworkValue y = builder.activation(builder.ternary_linear(x, "up", hidden), ActivationKind::kGelu);
+  y = builder.ternary_linear(builder.rms_norm(y, "down.rms_norm", 1e-5), "down", width);
   y = builder.layer_norm(builder.add(x, y), "norm", 1e-5);
   y = builder.activation(builder.ternary_linear(y, "last", 30, ScaleDirection::kDivide), ActivationKind::kRelu2);
   return builder.build(builder.softmax(builder.dense_linear(y, "scores", 7)));

@@ -24,7 +24,6 @@ ALLOWED["metal"] = {"base", "memory", "model", "plan", "backend", "metal"}
 EXCEPTIONS = {
     ("python/src/bind_kernels.cpp", "kernels"): None,
     ("csrc/engine/devices.cpp", "metal"): "metal/metal_backend.h",
-    ("python/src/mlx/eval_cpu.cpp", "kernels"): "csrc/kernels/dispatch.h",
     ("python/src/mlx/eval_metal.cpp", "metal"): None,
 }
 

@@ -6,7 +6,6 @@
 #include "backend/ternary_product.h"
 #include "base/float_environment.h"
 #include "base/thread_pool.h"
-#include "kernels/dispatch.h"
 #include "ternary_matmul.h"
 
 namespace tritium::mlx_extension {
@@ -71,9 +70,10 @@ void TernaryMatmul::eval_cpu(const std::vector<array>& inputs, array& output) {
         sums = allocate({rows}, mx::int32);
 
   static const kernels::KernelSet& kernels = select_kernel_set();
+  static const kernels::TernaryFormat& format = two_bit_format();
   const TernaryProduct product = {
       .kernels = kernels,
-      .format = *kernels::find_ternary_format(kernels, kernels::k2BitLayout.name),
+      .format = format,
       .matrix = {.panels = panels.data<uint8_t>(),
                  .rows = outputs_,
                  .columns = columns,

@@ -1,3 +1,4 @@
+// What metal-cpp uses of Apple's headers, for systems without them: not Apple's text.
 #pragma once
 
 #include <TargetConditionals.h>

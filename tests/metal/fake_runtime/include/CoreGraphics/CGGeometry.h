@@ -1,6 +1,0 @@
-#pragma once
-
-typedef double CGFloat;
-struct CGSize {
-  CGFloat width, height;
-};
